@@ -1,0 +1,1 @@
+"""The flows: each reads aloud as a table of contents."""

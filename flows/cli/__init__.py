@@ -1,0 +1,51 @@
+"""The command line: thin commands over the flows and the lake. Heavy modules are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from tasks.core.errors import LamplighterError
+
+app = typer.Typer(
+    name="lamplighter",
+    help="Scores new data with the production model, on a schedule, and accounts for every row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _options(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
+) -> None:
+    context.obj = debug
+
+
+def main() -> None:
+    """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
+    from flows.cli import define, look, run  # noqa: F401, PLC0415
+
+    debug = "--debug" in sys.argv
+    try:
+        app()
+    except LamplighterError as error:
+        if debug:
+            raise
+        typer.echo(f"lamplighter: {error}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        typer.echo(
+            f"lamplighter: {type(error).__name__}: {first}. This was not foreseen; what was published stands. "
+            "Next: run it again with --debug for the traceback",
+            err=True,
+        )
+        sys.exit(1)

@@ -1,0 +1,52 @@
+"""Commands about definitions: check, schema."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from flows.cli import app
+from flows.cli.output import echo_json, paragraph, table
+from flows.cli.run import AsJson
+from tasks.core.errors import LamplighterError
+
+
+@app.command()
+def check(as_json: AsJson = False) -> None:
+    """Check every job and suite without running any. Exit code 2 if one is wrong."""
+    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Folder  # noqa: PLC0415
+
+    project = Project(Folder(Settings().project))
+    found = {name: _problem(project, name) for name in project.job_names()}
+    if as_json:
+        echo_json([{"job": name, "problem": problem} for name, problem in found.items()])
+    elif found:
+        table(("job", "found"), [(name, problem or "right") for name, problem in found.items()])
+    else:
+        paragraph(f"There are no jobs in {project.folder.path('deployments/jobs')}.")
+    if any(found.values()):
+        raise typer.Exit(2)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a job's YAML, for editors."""
+    from tasks.core.job import job_json_schema  # noqa: PLC0415
+
+    typer.echo(json.dumps(job_json_schema(), indent=2))
+
+
+def _problem(project: object, name: str) -> str | None:
+    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.shards.validation import suite_of  # noqa: PLC0415
+
+    assert isinstance(project, Project)  # noqa: S101 - narrowing
+    try:
+        definition = project.load(name)
+        suite_of(definition)
+    except LamplighterError as error:
+        return str(error)
+    return None

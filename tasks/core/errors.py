@@ -1,0 +1,121 @@
+"""Every error that Lamplighter raises on purpose: one tree, one paragraph each.
+
+LamplighterError                       exit  what happened
+├── DefinitionError                     2    a job, suite, model name or option is wrong; nothing was started
+│   ├── JobError                             the job's YAML
+│   ├── SuiteError                           the suite's JSON
+│   └── ModelNotFound                        no such model, version or alias
+├── Blocked                             3    a gate said no: nothing visible changed
+│   ├── SchemaBlocked                        the source's columns are not the job's
+│   ├── ModelBlocked                         the model is not what was registered, or does not behave
+│   └── WindowBlocked                        the window cannot be pulled (empty, past and not replayable)
+├── WindowFinished                      0    the window is published already: there was nothing to do
+├── WindowBusy                          1    another run holds this job and window
+├── SourceError                         1    the source could not be read
+├── LakeError                           1    the lake could not be read or written
+│   ├── LakeFull                             no space left
+│   └── LakeCorrupt                          a file is not what its record says
+├── WorkerError                         1    a child process died or overran its time limit
+└── NotConserved                        1    rows in and rows out differ: nothing was published
+"""
+
+from __future__ import annotations
+
+
+class LamplighterError(Exception):
+    """One paragraph: what failed with its values, what state remains, and the command to type next."""
+
+    exit_code = 1
+
+    def __init__(self, failed: str, *, state: str = "", next_step: str = "") -> None:
+        self.failed = failed
+        self.state = state
+        self.next_step = next_step
+        super().__init__(failed, state, next_step)
+
+    def __str__(self) -> str:
+        sentences = [self.failed, self.state, f"Next: {self.next_step}" if self.next_step else ""]
+        return " ".join(_as_sentence(sentence) for sentence in sentences if sentence)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors cross from child processes; keyword arguments would be lost by the default.
+        return (_rebuild, (type(self), self.failed, self.state, self.next_step))
+
+
+def _rebuild(kind: type[LamplighterError], failed: str, state: str, next_step: str) -> LamplighterError:
+    return kind(failed, state=state, next_step=next_step)
+
+
+def _as_sentence(text: str) -> str:
+    text = text.strip()
+    return text if text.endswith((".", "!", "?", "'", "`")) else f"{text}."
+
+
+class DefinitionError(LamplighterError):
+    """A definition or an option is wrong; nothing was started."""
+
+    exit_code = 2
+
+
+class JobError(DefinitionError):
+    """A job's YAML is wrong."""
+
+
+class SuiteError(DefinitionError):
+    """An expectation suite is wrong, or holds what is not supported."""
+
+
+class ModelNotFound(DefinitionError):
+    """No such model, version or alias in the registry."""
+
+
+class Blocked(LamplighterError):
+    """A gate said no. Nothing that a reader sees has changed."""
+
+    exit_code = 3
+
+
+class SchemaBlocked(Blocked):
+    """The source's columns are not those that the job declares."""
+
+
+class ModelBlocked(Blocked):
+    """The model is not what was registered, or its predictions cannot be used."""
+
+
+class WindowBlocked(Blocked):
+    """The window cannot be pulled: empty, or past for a source that knows the present only."""
+
+
+class WindowFinished(LamplighterError):
+    """The window is published already, and nothing asks for it again. Not a failure."""
+
+    exit_code = 0
+
+
+class WindowBusy(LamplighterError):
+    """Another run holds the lock of this job and window."""
+
+
+class SourceError(LamplighterError):
+    """The source could not be read."""
+
+
+class LakeError(LamplighterError):
+    """The lake could not be read or written."""
+
+
+class LakeFull(LakeError):
+    """No space is left in the lake."""
+
+
+class LakeCorrupt(LakeError):
+    """A file in the lake is not what its record says."""
+
+
+class WorkerError(LamplighterError):
+    """A child process died, or overran its time limit."""
+
+
+class NotConserved(LamplighterError):
+    """Rows in and rows out differ: nothing was published."""

@@ -1,0 +1,229 @@
+"""joblib files: scikit-learn's own way, loaded through an unpickler that knows nothing but the allow-list.
+
+A joblib file is not one pickle. Arrays lie between its opcodes as raw bytes, arrays of objects as pickles of their
+own, so a reader of opcodes stops at the first nested end and misses what stands behind it. Here joblib's own reader
+walks the file: once with a stand-in for every name, to list them all without running any, then with the names that
+are allowed. The file is refused before its first name is called.
+"""
+
+from __future__ import annotations
+
+import bz2
+import functools
+import gzip
+import io
+import lzma
+import types
+import zlib
+from collections.abc import Callable, Collection
+from typing import Any
+
+import numpy as np
+from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
+
+from tasks.core.errors import ModelBlocked
+from tasks.core.formats.allow_list import NotAllowed, is_allowed, is_forbidden, may_be_partial, resolve
+
+_PROTOCOL = 5  # Fixed, so that another Python writes the same bytes.
+_DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x78": zlib.decompress,
+    b"\x1f\x8b": gzip.decompress,
+    b"BZ": bz2.decompress,
+    b"\x5d\x00": lzma.decompress,
+    b"\xfd7zXZ": lzma.decompress,
+}
+FindClass = Callable[[str, str], Any]
+
+
+class JoblibFormat:
+    name = "joblib"
+    packages = ("scikit-learn", "numpy", "scipy", "pandas", "joblib")
+
+    def dump(self, model: Any) -> bytes:
+        file = io.BytesIO()
+        NumpyPickler(file, protocol=_PROTOCOL).dump(model)
+        return file.getvalue()
+
+    def load(self, data: bytes, allowed_types: Collection[str] = ()) -> Any:
+        plain = _decompressed(data)
+        accepted = frozenset(allowed_types)
+        _refuse_unlisted(_names_in(plain), accepted)
+        return _read(plain, lambda module, name: resolve(module, name, accepted))
+
+    def types_in(self, data: bytes) -> list[str]:
+        return sorted({f"{module}.{name}" for module, name in _names_in(_decompressed(data))})
+
+    def types_to_accept(self, data: bytes) -> list[str]:
+        return [name for name in self.types_in(data) if not is_allowed(name)]
+
+
+FORMAT = JoblibFormat()
+
+
+class _ArrayWrapper(NumpyArrayWrapper):  # type: ignore[misc]
+    """Reads an array of objects with the guarded unpickler, whatever joblib does by itself."""
+
+    def read_array(self, unpickler: _Unpickler, ensure_native_byte_order: bool) -> Any:
+        if self.dtype.hasobject:
+            return _Unpickler(unpickler.file_handle, unpickler.find).load()
+        return super().read_array(unpickler, ensure_native_byte_order)
+
+
+class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
+    """joblib's reader, which gets every name from `find`, and never calls what could reach around it."""
+
+    dispatch = NumpyUnpickler.dispatch.copy()
+
+    def __init__(self, file: io.BytesIO, find: FindClass) -> None:
+        super().__init__("", file, ensure_native_byte_order=True)
+        self.find = find
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = self.find(module, name)
+        return _ArrayWrapper if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper") else found
+
+    def load_reduce(self) -> None:
+        _check_call(self.stack[-2], self.stack[-1])
+        super().load_reduce()
+
+    def load_newobj(self) -> None:
+        _check_call(self.stack[-2], self.stack[-1])
+        super().load_newobj()
+
+    def load_newobj_ex(self) -> None:
+        _check_call(self.stack[-3], self.stack[-2])
+        super().load_newobj_ex()
+
+    def load_build(self) -> None:
+        target, state = self.stack[-2], self.stack[-1]
+        if isinstance(target, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
+            # State set on a class would change it for the whole process.
+            raise NotAllowed(f"a change of {getattr(target, '__name__', target)!r} itself")
+        if isinstance(target, functools.partial):
+            _check_call(functools.partial, state)
+        super().load_build()
+
+    def load_legacy(self) -> None:
+        raise NotAllowed("an instruction that no current Python writes")
+
+
+for _opcode, _handler in {
+    b"R": _Unpickler.load_reduce,
+    b"\x81": _Unpickler.load_newobj,
+    b"\x92": _Unpickler.load_newobj_ex,
+    b"b": _Unpickler.load_build,
+    b"i": _Unpickler.load_legacy,  # INST and OBJ call a class, EXT1 to EXT4 take one from a table of the process.
+    b"o": _Unpickler.load_legacy,
+    b"\x82": _Unpickler.load_legacy,
+    b"\x83": _Unpickler.load_legacy,
+    b"\x84": _Unpickler.load_legacy,
+}.items():
+    _Unpickler.dispatch[_opcode[0]] = _handler
+
+
+def _check_call(function: Any, arguments: Any) -> None:
+    if function is np.ndarray:
+        # np.ndarray(shape, object, buffer) takes raw bytes for addresses of objects.
+        raise NotAllowed("numpy.ndarray called as a function")
+    if function is functools.partial and not (arguments and may_be_partial(arguments[0])):
+        held = arguments[0] if arguments else None
+        raise NotAllowed(f"functools.partial of {getattr(held, '__qualname__', held)}")
+
+
+class _Inert:
+    """What stands in for a named thing while a file is only listed: takes everything, does nothing."""
+
+    def __new__(cls, *_args: Any, **_kwargs: Any) -> _Inert:
+        return super().__new__(cls)
+
+    def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
+
+    def __setstate__(self, _state: Any) -> None: ...
+
+    def __setitem__(self, _key: Any, _value: Any) -> None: ...
+
+    def append(self, _item: Any) -> None: ...
+
+    def extend(self, _items: Any) -> None: ...
+
+    def add(self, _item: Any) -> None: ...
+
+
+# Real while listing: what tells joblib's reader where an array ends. None of them runs anything.
+_FRAMING: dict[str, Any] = {
+    "numpy.dtype": np.dtype,
+    "numpy.ndarray": np.ndarray,
+    "numpy.memmap": np.ndarray,
+}
+
+
+def _names_in(plain: bytes) -> list[tuple[str, str]]:
+    """Every (module, name) that the file looks up, in its order."""
+    found: dict[tuple[str, str], Any] = {}
+
+    def stand_in(module: str, name: str) -> Any:
+        full_name = f"{module}.{name}"
+        if (module, name) not in found:
+            found[module, name] = _FRAMING.get(full_name) or type(full_name, (_Inert,), {})
+        return found[module, name]
+
+    _read(plain, stand_in)
+    return list(found)
+
+
+def _read(plain: bytes, find: FindClass) -> Any:
+    file = io.BytesIO(plain)
+    try:
+        model = _Unpickler(file, find).load()
+    except NotAllowed as error:
+        raise _refused([error.type_name]) from error
+    except Exception as error:
+        raise _unreadable(f"{type(error).__name__}: {error}") from error
+    if left := len(plain) - file.tell():
+        raise _unreadable(f"{left} bytes stand behind the model's end")
+    return model
+
+
+def _decompressed(data: bytes) -> bytes:
+    for prefix, decompress in _DECOMPRESS.items():
+        if data.startswith(prefix):
+            try:
+                return decompress(data)
+            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+                raise _unreadable(f"it cannot be decompressed: {error}") from error
+    return data
+
+
+def _refuse_unlisted(names: list[tuple[str, str]], accepted: frozenset[str]) -> None:
+    refused = []
+    for module, name in names:
+        try:
+            resolve(module, name, accepted)
+        except NotAllowed as error:
+            refused.append(error.type_name)
+        except (ImportError, AttributeError) as error:
+            raise _unreadable(f"it needs {module}.{name}, which is not here ({error})") from error
+    if refused:
+        raise _refused(refused)
+
+
+def _refused(names: list[str]) -> ModelBlocked:
+    never = [name for name in names if is_forbidden(name)]
+    advice = (
+        f"Nobody can allow {', '.join(never)}: do not trust this file"
+        if never
+        else ("add these to allowed_types, if you know what they are and who wrote the file")
+    )
+    return ModelBlocked(
+        f"the model's file names what is on no allow-list: {', '.join(names)}",
+        state="nothing in the file was run",
+        next_step=advice,
+    )
+
+
+def _unreadable(why: str) -> ModelBlocked:
+    return ModelBlocked(
+        f"the model's file is not a joblib file that can be read here: {why}",
+        state="no row was scored",
+        next_step="register the model again, saved with joblib.dump in this environment",
+    )

@@ -1,0 +1,131 @@
+"""What a page is drawn from: plain records, so that drawing needs no file and no lake."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from tasks.core.figures import Figures
+from tasks.core.manifest import Manifest, RowCounts, Verdict
+
+
+@dataclass(frozen=True)
+class PublishedColumn:
+    """A column of the published table: its name, its type, and what it means in a few words."""
+
+    name: str
+    type: str
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class QuarantineExample:
+    """One row in quarantine, its values as text. `reason` is a key of the manifest's quarantine_reasons."""
+
+    reason: str
+    row: Mapping[str, str | None]
+    message: str = ""
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class Link:
+    """A page to go to; the address is relative to the page that holds the link."""
+
+    label: str
+    href: str
+
+
+@dataclass(frozen=True)
+class WindowPoint:
+    """One window's run, reduced to what the trends and the lists of windows show."""
+
+    as_of: str
+    verdict: Verdict | None
+    rows: RowCounts
+    href: str | None = None
+    model_version: int | None = None
+    seconds: float | None = None
+    mean_prediction: float | None = None
+    biggest_psi: float | None = None
+    biggest_psi_column: str | None = None
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, href: str | None = None, mean_prediction: float | None = None) -> Self:
+        """The point of a run; `mean_prediction` is of its first prediction column."""
+        known = [(d.psi, d.column) for d in manifest.drift if d.psi is not None and not math.isnan(d.psi)]
+        psi, column = max(known, default=(None, None))
+        return cls(
+            as_of=manifest.as_of,
+            verdict=manifest.verdict,
+            rows=manifest.rows,
+            href=href,
+            model_version=manifest.model.version,
+            seconds=run_seconds(manifest),
+            mean_prediction=mean_prediction,
+            biggest_psi=psi,
+            biggest_psi_column=column,
+        )
+
+
+@dataclass(frozen=True)
+class WindowPage:
+    """All that the page of one window shows.
+
+    `standing` is the manifest that readers see for this window where it is not `manifest`; None where they see none.
+    `table` is the published table's address as a reader would type it, `quarantine_table` that of the quarantine.
+    """
+
+    manifest: Manifest
+    figures: Figures
+    columns: Sequence[PublishedColumn]
+    table: str
+    quarantine_table: str = ""
+    quarantine_examples: Sequence[QuarantineExample] = ()
+    quarantine_limit: float | None = None
+    standing: Manifest | None = None
+    reference_name: str = "the training data"
+    owner: str = ""
+    index_href: str | None = None
+    docs_href: str | None = None
+    previous: Link | None = None
+    next: Link | None = None
+
+
+@dataclass(frozen=True)
+class IndexPage:
+    """All that the index of one job shows; the points come in any order, one a window."""
+
+    job: str
+    points: Sequence[WindowPoint]
+    columns: Sequence[PublishedColumn]
+    table: str
+    quarantine_table: str = ""
+    description: str = ""
+    owner: str = ""
+    timezone: str = "UTC"
+    quarantine_limit: float | None = None
+    prediction_name: str = "prediction"
+    home_href: str | None = None
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """One job in the list of jobs."""
+
+    job: str
+    href: str
+    owner: str = ""
+    description: str = ""
+    last: WindowPoint | None = None
+    windows: int = 0
+    published: int = field(default=0)
+
+
+def run_seconds(manifest: Manifest) -> float | None:
+    """From the start of a run to its end; the sum of its stages while it has none."""
+    if manifest.finished_at is not None:
+        return (manifest.finished_at - manifest.started_at).total_seconds()
+    return sum(timing.seconds for timing in manifest.timings) if manifest.timings else None

@@ -1,0 +1,86 @@
+"""What ran: the code, and the versions of what it stands on."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil  # noqa: TID251 - which() looks a program up; no file is touched
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+
+from tasks.core.manifest import CodeRecord
+from tasks.core.storage import Folder
+
+# A change of one of these may change a number.
+PACKAGES = (
+    "lamplighter",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scikit-learn",
+    "scipy",
+    "great-expectations",
+    "prefect",
+    "joblib",
+)
+
+
+@cache
+def code_record() -> CodeRecord:
+    """Lamplighter's version, its git commit where it runs from a checkout, and the digest of its modules."""
+    root = str(Folder(_package_folder("tasks")).root.parent)
+    commit = _git(root, "rev-parse", "HEAD")
+    changed = _git(root, "status", "--porcelain", "--", "flows", "tasks", "expectations") if commit else None
+    return CodeRecord(
+        version=_version("lamplighter"),
+        commit=commit,
+        dirty=bool(changed) if changed is not None else None,
+        digest=modules_digest(("tasks", "flows", "expectations")),
+    )
+
+
+@cache
+def environment() -> dict[str, str]:
+    """The versions of Python, of the platform and of the packages that matter."""
+    return {"python": platform.python_version(), "platform": platform.platform(terse=True)} | {
+        name: _version(name) for name in PACKAGES
+    }
+
+
+def modules_digest(packages: tuple[str, ...]) -> str:
+    """The hex SHA-256 over the names and bytes of all Python modules of these packages."""
+    digest = hashlib.sha256()
+    for package in packages:
+        folder = Folder(_package_folder(package))
+        for key in folder.files():
+            if key.endswith(".py"):
+                content = folder.read_bytes(key)
+                digest.update(f"{package}/{key}\0{len(content)}\0".encode())
+                digest.update(content)
+    return digest.hexdigest()
+
+
+def _package_folder(package: str) -> str:
+    __import__(package)
+    return next(iter(sys.modules[package].__path__))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _git(folder: str, *arguments: str) -> str | None:
+    """What git prints, or None where it is missing or this is no checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    # Fixed arguments, no shell.
+    done = subprocess.run(  # noqa: S603
+        [git, "-C", folder, *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,160 @@
+"""A run: what is decided before anything is pulled, and its record in the lake."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.core import layout
+from tasks.core.digest import digest_json
+from tasks.core.job import Job
+from tasks.core.manifest import (
+    CodeRecord,
+    Manifest,
+    ModelRecord,
+    StageTiming,
+    Trigger,
+    WindowRecord,
+    read_manifest,
+)
+from tasks.core.project import Definition
+from tasks.core.registry import ModelVersion
+from tasks.core.storage import Folder, Lake
+from tasks.core.window import Window
+
+_MANIFEST = "manifest.json"
+_SNAPSHOT_RECORD = "snapshot.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One job, one window, one model version, one state of the code; small, and handed from stage to stage."""
+
+    lake: Lake
+    project: Folder
+    definition: Definition
+    window: Window
+    model: ModelVersion
+    plan_key: str
+    workspace: str
+    started_at: dt.datetime
+
+    @property
+    def job(self) -> Job:
+        return self.definition.job
+
+    @property
+    def run_id(self) -> str:
+        return self.workspace.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        return f"{self.job.job} {self.window.as_of}"
+
+    def key(self, name: str) -> str:
+        """The key of a file in this run's workspace."""
+        return f"{self.workspace}/{name}"
+
+
+def plan_key(definition: Definition, window: Window, model_digest: str, code_digest: str) -> str:
+    """What decides a run's result, but for the rows: a run with another key starts a new workspace."""
+    return digest_json(
+        {
+            "definition": definition.digest,
+            "window": [window.as_of, window.start.isoformat(), window.end.isoformat()],
+            "model": model_digest,
+            "code": code_digest,
+        }
+    )
+
+
+def pulling_name(plan: str) -> str:
+    """The workspace's name until its snapshot is complete."""
+    return f"pulling-{plan[:16]}"
+
+
+def run_id_of(plan: str, snapshot_digest: str) -> str:
+    """The run's name: the plan with the rows that it was applied to."""
+    return f"{plan[:16]}-{snapshot_digest[:16]}"
+
+
+def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], trigger: Trigger) -> Manifest:
+    """The record of a run that has just begun."""
+    window = run.job.window
+    return Manifest(
+        job=run.job.job,
+        as_of=run.window.as_of,
+        run_id=run.run_id,
+        plan_key=run.plan_key,
+        job_digest=run.definition.digest,
+        window=WindowRecord(kind=window.kind, start=run.window.start, end=run.window.end, timezone=window.timezone),
+        model=ModelRecord(
+            name=run.model.name,
+            version=run.model.version,
+            digest=run.model.digest,
+            alias=run.job.model.alias,
+            format=run.model.format,
+        ),
+        code=code,
+        environment=environment,
+        contract_version=run.job.output.version,
+        trigger=trigger,
+        started_at=run.started_at,
+    )
+
+
+def manifest_of(run: Run) -> Manifest:
+    return load_manifest(run.lake, run.workspace)
+
+
+def load_manifest(lake: Folder, workspace: str) -> Manifest:
+    key = f"{workspace}/{_MANIFEST}"
+    return read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+
+
+def has_manifest(lake: Folder, workspace: str) -> bool:
+    return lake.exists(f"{workspace}/{_MANIFEST}")
+
+
+def write_manifest(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    lake.write_bytes(f"{workspace}/{_MANIFEST}", manifest.to_json())
+
+
+def record(run: Run, **changes: Any) -> Manifest:
+    """Adds to the run's record what a stage has found."""
+    manifest = manifest_of(run).but(**changes)
+    write_manifest(run.lake, run.workspace, manifest)
+    return manifest
+
+
+def record_timing(run: Run, stage: str, seconds: float, rows: int | None = None) -> None:
+    """Adds how long a stage took; of a stage that ran again, the last time counts."""
+    timing = StageTiming(
+        stage=stage, seconds=round(seconds, 3), rows_per_second=round(rows / seconds, 1) if rows and seconds else None
+    )
+    others = tuple(one for one in manifest_of(run).timings if one.stage != stage)
+    record(run, timings=(*others, timing))
+
+
+def manifests(lake: Folder, job: str, as_of: str) -> list[Manifest]:
+    """The records of all runs of a window that have one."""
+    folder = layout.runs(job, as_of)
+    return [
+        load_manifest(lake, f"{folder}/{name}") for name in lake.names(folder) if has_manifest(lake, f"{folder}/{name}")
+    ]
+
+
+def published_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
+    """The record of what readers see of this window now, if anything."""
+    return next((one for one in manifests(lake, job, as_of) if one.is_published), None)
+
+
+def as_of_labels(lake: Folder, job: str) -> list[str]:
+    """The windows of a job of which the lake holds any run, in the order of time."""
+    return [name.removeprefix("as_of=") for name in lake.names(f"runs/{job}") if name.startswith("as_of=")]
+
+
+def latest_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
+    """The record of the run that began last."""
+    return max(manifests(lake, job, as_of), key=lambda one: one.started_at, default=None)

@@ -1,0 +1,222 @@
+"""The snapshot: the immutable copy of the rows that a run pulled, and what was found about them on the way in."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core import rejects
+from tasks.core.column_types import type_name
+from tasks.core.conform import conform, extra_columns
+from tasks.core.digest import RowDigest, hash_rows
+from tasks.core.duplicates import DuplicateFinder
+from tasks.core.errors import LakeCorrupt
+from tasks.core.job import Job
+from tasks.core.manifest import SnapshotRecord
+from tasks.core.reasons import REJECTS_SCHEMA, Kind, Reason, rejects_table
+from tasks.core.storage import Folder, Lake, TableWriter
+from tasks.core.window import Window
+
+SNAPSHOT = "snapshot.parquet"
+RECORD = "snapshot.json"
+_SCRATCH = "scratch"
+
+
+def read_record(lake: Folder, workspace: str) -> SnapshotRecord | None:
+    """The record of a complete snapshot, or None; LakeCorrupt where the file is not what the record says."""
+    if not lake.exists(f"{workspace}/{RECORD}"):
+        return None
+    try:
+        record = SnapshotRecord.model_validate_json(lake.read_bytes(f"{workspace}/{RECORD}"))
+    except ValueError as error:
+        raise LakeCorrupt(f"{lake.path(workspace)}/{RECORD} is not the record of a snapshot") from error
+    return record
+
+
+def required_record(lake: Folder, workspace: str) -> SnapshotRecord:
+    """The record of a snapshot that must be complete by now."""
+    record = read_record(lake, workspace)
+    if record is None:
+        raise LakeCorrupt(
+            f"{lake.path(workspace)} has no complete snapshot any more",
+            next_step="score the window again, which pulls it",
+        )
+    return record
+
+
+def check_bytes(lake: Folder, workspace: str, record: SnapshotRecord) -> None:
+    """LakeCorrupt when the snapshot's bytes are not those of its record."""
+    key = f"{workspace}/{SNAPSHOT}"
+    if not lake.exists(key) or lake.sha256(key) != record.sha256:
+        raise LakeCorrupt(
+            f"{lake.path(key)} is not the file that was written: its SHA-256 differs from {record.sha256[:16]}...",
+            state="nothing was scored from it, and what was published stands",
+            next_step=f"remove {lake.path(workspace)} and score the window again, which pulls it anew",
+        )
+
+
+def batch_bounds(record: SnapshotRecord, batch: int) -> tuple[int, int]:
+    """The first row of a batch and the row after its last."""
+    first = batch * record.batch_rows
+    return first, min(first + record.batch_rows, record.rows)
+
+
+def read_batch(lake: Folder, workspace: str, batch: int, columns: Sequence[str] | None = None) -> pa.Table:
+    with lake.parquet(f"{workspace}/{SNAPSHOT}") as file:
+        return file.read_row_group(batch, columns=columns)
+
+
+def write_snapshot(
+    lake: Lake,
+    workspace: str,
+    job: Job,
+    window: Window,
+    batches: Iterator[pa.RecordBatch],
+    *,
+    earlier_rejects: pa.Table | None = None,
+    tell: Callable[[int], None],
+    now: Callable[[], dt.datetime],
+) -> tuple[SnapshotRecord, RowDigest, RowDigest]:
+    """Writes the rows of a source as they come. Returns the record, and the digests of the keys: pulled, duplicates.
+
+    Beside the snapshot it leaves the rows that no later stage may score: those without a key, with an event time that
+    is missing or not in the window, with a value that is not of its column's type (rejects.parquet), and those that
+    repeat another row (duplicates.parquet).
+    """
+    with contextlib.ExitStack() as stack:
+        rows = stack.enter_context(lake.parquet_writer(f"{workspace}/{SNAPSHOT}", job.arrow_schema))
+        taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
+        intake = _Intake(job, window, rows, taken, DuplicateFinder(lake, f"{workspace}/{_SCRATCH}"))
+        for batch in batches:
+            intake.add(batch)
+            tell(batch.num_rows)
+        if earlier_rejects is not None:
+            intake.reject(earlier_rejects)
+        repeated = intake.finish()
+    with lake.parquet_writer(f"{workspace}/{rejects.DUPLICATES}", rejects.DUPLICATES_SCHEMA) as writer:
+        writer.write_table(pa.table({"row": pa.array(repeated, pa.int64())}, schema=rejects.DUPLICATES_SCHEMA))
+    record = SnapshotRecord(
+        digest=intake.row_digest.hex,
+        rows=intake.count,
+        batches=-(-intake.count // job.limits.batch_rows),
+        batch_rows=job.limits.batch_rows,
+        bytes=lake.size_bytes(f"{workspace}/{SNAPSHOT}"),
+        sha256=lake.sha256(f"{workspace}/{SNAPSHOT}"),
+        complete_at=now().replace(microsecond=0),
+        columns={field.name: type_name(field.type) for field in job.arrow_schema},
+        ignored_columns=intake.ignored,
+    )
+    return record, intake.key_digest, keys_digest(lake, f"{workspace}/{SNAPSHOT}", job.keys, record, repeated)
+
+
+def keys_digest(lake: Folder, key: str, names: Sequence[str], record: SnapshotRecord, rows: rejects.Rows) -> RowDigest:
+    """The digest of the keys of some rows of a snapshot, given sorted; only the batches that hold any are read."""
+    digest = RowDigest.empty()
+    with lake.parquet(key) as file:
+        for batch in np.unique(rows // record.batch_rows):
+            first, end = batch_bounds(record, int(batch))
+            here = rows[(rows >= first) & (rows < end)] - first
+            table = file.read_row_group(int(batch), columns=list(names)).take(pa.array(here))
+            digest += RowDigest.of(hash_rows(table, names))
+    return digest
+
+
+class _Intake:
+    """What is gathered while rows come in: they are conformed, cut into batches of a fixed size, hashed and checked."""
+
+    def __init__(
+        self, job: Job, window: Window, rows: TableWriter, taken: TableWriter, finder: DuplicateFinder
+    ) -> None:
+        self.count = 0
+        self.row_digest = RowDigest.empty()
+        self.key_digest = RowDigest.empty()
+        self.ignored: tuple[str, ...] = ()
+        self._job, self._window = job, window
+        self._rows, self._taken, self._finder = rows, taken, finder
+        self._pending: list[pa.RecordBatch] = []
+        self._pending_rows = 0
+
+    def add(self, found: pa.RecordBatch) -> None:
+        self.ignored = tuple(extra_columns(found.schema, self._job.arrow_schema))
+        batch, unconvertible = conform(found, self._job.arrow_schema, self.count)
+        keyed = _has_key(batch, self._job.keys)
+        row_hashes, key_hashes = hash_rows(batch), hash_rows(batch, self._job.keys)
+        self._finder.add(key_hashes, row_hashes, mask=keyed)
+        self.row_digest += RowDigest.of(row_hashes)
+        self.key_digest += RowDigest.of(key_hashes)
+        self.reject(rejects_table(unconvertible))
+        self.reject(self._without_key(keyed))
+        if self._job.event_time:
+            self.reject(self._outside(batch, self._job.event_time))
+        self.count += batch.num_rows
+        self._pending.append(batch)
+        self._pending_rows += batch.num_rows
+        self._write_full_batches()
+
+    def reject(self, records: pa.Table) -> None:
+        if len(records):
+            self._taken.write_table(records)
+
+    def finish(self) -> rejects.Rows:
+        """Writes the rest; the rows that repeat another."""
+        self._write_full_batches(last=True)
+        found = self._finder.finish()
+        keys = ", ".join(self._job.keys)
+        reason = Reason(
+            "duplicate_key", "duplicate_key", keys, None, f"another row has the same {keys} and other values"
+        )
+        self.reject(_same_reason(found.conflicting, reason))
+        return found.repeated
+
+    def _write_full_batches(self, *, last: bool = False) -> None:
+        size = self._job.limits.batch_rows
+        while self._pending_rows >= size or (last and self._pending_rows):
+            table = pa.Table.from_batches(self._pending, self._job.arrow_schema)
+            self._rows.write_table(table.slice(0, size), row_group_size=size)
+            rest = table.slice(size)
+            self._pending, self._pending_rows = rest.to_batches(), len(rest)
+
+    def _without_key(self, keyed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Table:
+        keys = ", ".join(self._job.keys)
+        reason = Reason("null_key", "null_key", keys, None, f"a part of the key ({keys}) is missing")
+        return _same_reason(np.flatnonzero(~keyed) + self.count, reason)
+
+    def _outside(self, batch: pa.RecordBatch, event_time: str) -> pa.Table:
+        column = batch[event_time]
+        start, end = (pa.scalar(bound, column.type) for bound in (self._window.start, self._window.end))
+        inside = pc.and_(pc.greater_equal(column, start), pc.less(column, end))
+        undated = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
+        outside = np.flatnonzero(pc.fill_null(pc.invert(inside), fill_value=False).to_numpy(zero_copy_only=False))
+        return pa.concat_tables(
+            [
+                _same_reason(undated + self.count, _of_event_time("no_event_time", event_time, "is missing")),
+                _same_reason(
+                    outside + self.count,
+                    _of_event_time("outside_window", event_time, f"is not in window {self._window.as_of}"),
+                ),
+            ]
+        )
+
+
+def _of_event_time(kind: Kind, column: str, what: str) -> Reason:
+    return Reason(kind, kind, column, None, f"the event time {column} {what}")
+
+
+def _has_key(batch: pa.RecordBatch, keys: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    keyed = np.ones(batch.num_rows, dtype=bool)
+    for key in keys:
+        keyed &= batch[key].is_valid().to_numpy(zero_copy_only=False)
+    return keyed
+
+
+def _same_reason(rows: rejects.Rows, reason: Reason) -> pa.Table:
+    values = {
+        "row": pa.array(rows, pa.int64()),
+        "reason": pa.repeat(pa.scalar(vars(reason), REJECTS_SCHEMA.field("reason").type), len(rows)),
+    }
+    return pa.table(values, schema=REJECTS_SCHEMA)

@@ -1,0 +1,24 @@
+"""Load: the model passes its gate before a row is scored; the child processes then load the very same bytes."""
+
+from __future__ import annotations
+
+import time
+
+from tasks.core.model import check_input_schema, load_model
+from tasks.core.registry import Registry
+from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.stage import stage
+
+STAGE = "load"
+
+
+def load_checked(run: Run) -> None:
+    """Digest, allow-list, library versions, input schema, probe rows; ModelBlocked names the first that fails."""
+    started = time.monotonic()
+    check_input_schema(run.model, run.job.arrow_schema)
+    model = load_model(Registry(run.lake), run.model)
+    record(run, model=manifest_of(run).model.model_copy(update={"warnings": tuple(model.warnings)}))
+    record_timing(run, STAGE, time.monotonic() - started)
+
+
+load = stage("Load and check the model")(load_checked)

@@ -1,0 +1,183 @@
+"""Open: everything that is decided before a row is pulled, and the record of how the run ended."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec
+
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from tasks.core import layout, provenance, snapshot
+from tasks.core.errors import Blocked, LamplighterError, LakeError, WindowFinished
+from tasks.core.manifest import Manifest, Trigger
+from tasks.core.project import Definition, Project
+from tasks.core.publication import recover
+from tasks.core.registry import Registry
+from tasks.core.run import (
+    Run,
+    first_manifest,
+    has_manifest,
+    load_manifest,
+    manifests,
+    plan_key,
+    published_manifest,
+    pulling_name,
+    write_manifest,
+)
+from tasks.core.settings import Settings
+from tasks.core.storage import Folder, Lake
+from tasks.core.window import Window
+from tasks.stage import failed_state
+
+P = ParamSpec("P")
+
+
+@contextlib.contextmanager
+def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime | None = None) -> Iterator[Run]:
+    """Holds the window for one run: its lock, its plan, its workspace. What the block raises becomes the verdict.
+
+    WindowFinished if the window is published and nobody asked for it again; WindowBusy if another run holds it.
+    """
+    settings = Settings()
+    lake, project = Lake(settings.lake), Folder(settings.project)
+    definition = Project(project).load(job)
+    window = definition.job.window.parse(as_of)
+    started_at = started_at or dt.datetime.now(dt.UTC)
+    trigger = _trigger(rescore)
+    with lake.lock(
+        layout.lock(job, as_of), holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC"
+    ):
+        recover(lake, job, as_of)
+        if not rescore:
+            _refuse_finished(lake, job, as_of)
+        run = _planned(lake, project, definition, window, started_at)
+        _give_up_others(lake, run)
+        lake.sweep(layout.runs(job, as_of))
+        _begin(run, trigger)
+        try:
+            yield run
+        except BaseException as error:
+            _conclude(run, error)
+            raise
+
+
+def told_as_state(function: Callable[P, Manifest]) -> Callable[P, Any]:
+    """A flow's end as a state that a person understands: Published, AlreadyPublished, Blocked or Failed."""
+
+    @functools.wraps(function)
+    def told(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            manifest = function(*args, **kwargs)
+        except WindowFinished as finished:
+            return Completed(name="AlreadyPublished", message=str(finished))
+        except LamplighterError as error:
+            return failed_state(error)
+        rows = manifest.rows
+        message = f"{manifest.job} {manifest.as_of}: scored {rows.scored:,} of {rows.pulled:,} rows, {rows.quarantined:,} quarantined"
+        name = "PublishedWithWarnings" if manifest.verdict == "published_with_warnings" else "Published"
+        return Completed(name=name, message=message, data=manifest)
+
+    return told
+
+
+def _trigger(rescore: str) -> Trigger:
+    parameters = {"flow_run_id": str(flow_run.id) if flow_run.id else None, "rescore_reason": rescore or None}
+    return Trigger(kind="rescore" if rescore else "score", **parameters)
+
+
+def _refuse_finished(lake: Lake, job: str, as_of: str) -> None:
+    published = published_manifest(lake, job, as_of)
+    if published is not None:
+        raise WindowFinished(
+            f"{job} {as_of} is published: {published.rows.scored:,} rows by run {published.run_id}",
+            state="it was left as it is, and nothing was pulled",
+            next_step=f'lamplighter score {job} --as-of {as_of} --rescore "why", to do it again',
+        )
+
+
+def _planned(lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime) -> Run:
+    job = definition.job
+    model = Registry(lake).alias(job.model.name, job.model.alias)
+    plan = plan_key(definition, window, model.digest, provenance.code_record().digest)
+    workspace = _resumable(lake, job.job, window.as_of, plan) or layout.workspace(
+        job.job, window.as_of, pulling_name(plan)
+    )
+    return Run(lake, project, definition, window, model, plan, workspace, started_at)
+
+
+def _resumable(lake: Lake, job: str, as_of: str, plan: str) -> str | None:
+    """The unfinished workspace with the same plan and a complete snapshot, the last one first.
+
+    A blocked run is not resumed: its data was judged, and whoever scores again wants the mended data.
+    """
+    candidates = [
+        one
+        for one in manifests(lake, job, as_of)
+        if one.plan_key == plan and (one.state == "running" or one.verdict == "failed") and one.snapshot
+    ]
+    for one in sorted(candidates, key=lambda manifest: manifest.started_at, reverse=True):
+        workspace = layout.workspace(job, as_of, one.run_id)
+        if snapshot.read_record(lake, workspace):
+            return workspace
+    return None
+
+
+def _begin(run: Run, trigger: Trigger) -> None:
+    if has_manifest(run.lake, run.workspace) and snapshot.read_record(run.lake, run.workspace):
+        manifest = load_manifest(run.lake, run.workspace)
+        changes: dict[str, Any] = {
+            "state": "running",
+            "verdict": None,
+            "reasons": (),
+            "next_step": "",
+            "trigger": trigger,
+        }
+        write_manifest(run.lake, run.workspace, manifest.but(**changes))
+        return
+    run.lake.remove(run.workspace)
+    first = first_manifest(run, code=provenance.code_record(), environment=provenance.environment(), trigger=trigger)
+    write_manifest(run.lake, run.workspace, first)
+
+
+def _give_up_others(lake: Lake, run: Run) -> None:
+    """Runs of this window that are 'running' while this one holds the lock were killed, and their plan is no more."""
+    for one in manifests(lake, run.job.job, run.window.as_of):
+        workspace = layout.workspace(one.job, one.as_of, one.run_id)
+        if one.state == "running" and workspace != run.workspace and has_manifest(lake, workspace):
+            given_up = one.but(
+                state="concluded", verdict="failed", reasons=("it was killed, and its plan has changed since",)
+            )
+            write_manifest(lake, workspace, given_up)
+
+
+def _conclude(run: Run, error: BaseException) -> None:
+    """Writes the verdict of a run that did not publish. A publication that was under way is left to `recover`."""
+    with contextlib.suppress(LakeError):
+        workspace = _workspace_now(run)
+        manifest = load_manifest(run.lake, workspace)
+        if manifest.state != "running":
+            return
+        write_manifest(
+            run.lake,
+            workspace,
+            manifest.but(
+                state="concluded",
+                verdict="blocked" if isinstance(error, Blocked) else "failed",
+                reasons=(error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}",),
+                next_step=error.next_step if isinstance(error, LamplighterError) else "",
+                finished_at=dt.datetime.now(dt.UTC),
+            ),
+        )
+
+
+def _workspace_now(run: Run) -> str:
+    """The run's workspace, which has its final name as soon as its snapshot is complete."""
+    if has_manifest(run.lake, run.workspace):
+        return run.workspace
+    found = [one for one in manifests(run.lake, run.job.job, run.window.as_of) if one.plan_key == run.plan_key]
+    last = max(found, key=lambda one: one.started_at, default=None)
+    return layout.workspace(last.job, last.as_of, last.run_id) if last else run.workspace

@@ -1,0 +1,43 @@
+"""Publish: stage every table, prove that no row was lost, and make it all visible in one step."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+
+from tasks.core import metrics, staging
+from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
+from tasks.core.manifest import Manifest
+from tasks.core.publication import publish_staged
+from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.stage import stage
+
+STAGE = "publish"
+
+
+def publish_run(run: Run) -> Manifest:
+    """The run's tables become what readers see, or nothing changes. Returns the manifest that says so."""
+    started = time.monotonic()
+    manifest = manifest_of(run)
+    files = {
+        PREDICTIONS: staging.stage_predictions(run, manifest),
+        QUARANTINE: staging.stage_quarantine(run, manifest),
+    }
+    rows, digests = staging.prove_conservation(run, manifest)
+    manifest = record(run, rows=rows, key_digests=digests)
+    files[METRICS] = staging.stage_metrics(run, manifest, metrics.of_run(manifest))
+    record_timing(run, STAGE, time.monotonic() - started, rows.scored)
+    intent = manifest_of(run).but(files=files, verdict=_verdict(manifest), reasons=_warnings(manifest))
+    return publish_staged(run.lake, run.workspace, intent, finished_at=dt.datetime.now(dt.UTC))
+
+
+def _warnings(manifest: Manifest) -> tuple[str, ...]:
+    of_suite = manifest.suite.expectations if manifest.suite else ()
+    return (*(one.sentence for one in of_suite if one.consequence == "warns"), *manifest.model.warnings)
+
+
+def _verdict(manifest: Manifest) -> str:
+    return "published_with_warnings" if _warnings(manifest) else "published"
+
+
+publish = stage("Publish the predictions")(publish_run)

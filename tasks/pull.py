@@ -1,0 +1,187 @@
+"""Pull: the window's rows, from the source into an immutable snapshot. Everything after it reads the snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import time
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from tasks.core import layout, progress, rejects, snapshot
+from tasks.core.errors import SourceError, WindowBlocked, WindowFinished
+from tasks.core.manifest import KeyDigests, RowCounts, SnapshotRecord
+from tasks.core.publication import is_visible
+from tasks.core.reasons import REJECTS_SCHEMA
+from tasks.core.run import (
+    Run,
+    manifest_of,
+    manifests,
+    record,
+    record_timing,
+    run_id_of,
+)
+from tasks.core.source import open_source
+from tasks.stage import stage
+
+STAGE = "pull"
+_PAUSE_SECONDS = 1.0
+
+
+def pull_window(run: Run) -> Run:
+    """Writes the snapshot, unless the run's workspace holds it already. Returns the run under its final name."""
+    found = snapshot.read_record(run.lake, run.workspace)
+    if found is not None:
+        snapshot.check_bytes(run.lake, run.workspace, found)
+    else:
+        found = _pull_timed(run)
+    named = _under_final_name(run, found)
+    _refuse_empty(named, found)
+    return named
+
+
+def _pull_timed(run: Run) -> SnapshotRecord:
+    started = time.monotonic()
+    written = _pull_with_retries(run)
+    progress.end(run.name, STAGE)
+    record_timing(run, STAGE, time.monotonic() - started, written.rows)
+    # From here on the snapshot is complete: a run that is killed later does not pull again.
+    run.lake.write_bytes(run.key(snapshot.RECORD), written.model_dump_json(indent=2).encode())
+    return written
+
+
+def _pull_with_retries(run: Run) -> SnapshotRecord:
+    """A stream that breaks cannot be resumed: the pull begins again, in a transaction of its own."""
+    for attempt in range(run.job.source.retries + 1):
+        try:
+            return _pull_once(run)
+        except SourceError as error:
+            if not getattr(error, "transient", False) or attempt == run.job.source.retries:
+                raise
+            time.sleep(_PAUSE_SECONDS * 2**attempt)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _pull_once(run: Run) -> SnapshotRecord:
+    with _batches(run) as (batches, earlier):
+        written, pulled, duplicates = snapshot.write_snapshot(
+            run.lake,
+            run.workspace,
+            run.job,
+            run.window,
+            batches,
+            earlier_rejects=earlier,
+            tell=lambda rows: progress.advance(run.name, STAGE, rows, None),
+            now=lambda: dt.datetime.now(dt.UTC),
+        )
+    record(
+        run,
+        snapshot=written,
+        rows=RowCounts(pulled=written.rows, duplicates=duplicates.count),
+        key_digests=KeyDigests(pulled=pulled.hex, duplicates=duplicates.hex, scored="", quarantined=""),
+    )
+    return written
+
+
+@contextlib.contextmanager
+def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None]]:
+    """The window's rows: from the source, or from the retained snapshot where the source has forgotten them."""
+    if run.job.source.history == "current_only" and _is_past(run):
+        workspace = _retained(run)
+        with run.lake.parquet(f"{workspace}/{snapshot.SNAPSHOT}") as file:
+            earlier = rejects.read_between(
+                run.lake, f"{workspace}/{rejects.PULLED}", 0, file.metadata.num_rows, REJECTS_SCHEMA
+            )
+            kinds = earlier["reason"].combine_chunks().field("kind") if len(earlier) else pa.array([], pa.string())
+            # What could not be converted is null in the snapshot: only the earlier record still knows it.
+            yield (
+                file.iter_batches(run.job.limits.batch_rows),
+                earlier.filter(pa.compute.equal(kinds, "not_convertible")),
+            )
+        return
+    with open_source(
+        run.job.source,
+        window=run.window,
+        event_time=run.job.event_time,
+        columns=run.job.arrow_schema,
+        project=run.project,
+        query=run.definition.query,
+        batch_rows=run.job.limits.batch_rows,
+        address=secret_address,
+    ) as batches:
+        yield batches, None
+
+
+def _is_past(run: Run) -> bool:
+    """Whether the source has moved on: the next window has begun."""
+    return run.started_at >= run.job.window.after(run.window).start
+
+
+def _retained(run: Run) -> str:
+    """The workspace whose snapshot stands for a window that the source no longer knows; the published one first."""
+    job, as_of = run.job.job, run.window.as_of
+    kept = [one for one in manifests(run.lake, job, as_of) if one.snapshot and one.run_id != run.run_id]
+    best = max(kept, key=lambda one: (one.is_published, one.started_at), default=None)
+    if best is None:
+        raise WindowBlocked(
+            f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it was kept",
+            state="nothing was pulled",
+            next_step=f"score a window that is not past, or declare history: replayable if the query of '{job}' can go back",
+        )
+    return layout.workspace(job, as_of, best.run_id)
+
+
+def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
+    """Renames the workspace from its plan to its run id.
+
+    Where the same plan has met the same rows before, that workspace is taken up again: its result is this one's.
+    """
+    run_id = run_id_of(run.plan_key, written.digest)
+    named = dataclasses.replace(run, workspace=layout.workspace(run.job.job, run.window.as_of, run_id))
+    if named == run:
+        return run
+    if snapshot.read_record(run.lake, named.workspace) is not None:
+        return _taken_up(run, named)
+    record(run, run_id=run_id)
+    run.lake.remove(named.workspace)
+    run.lake.rename(run.workspace, named.workspace)
+    return named
+
+
+def _taken_up(run: Run, named: Run) -> Run:
+    """The earlier workspace of the same run id, unless what it published stands as it should: then all is done."""
+    trigger, earlier = manifest_of(run).trigger, manifest_of(named)
+    run.lake.remove(run.workspace)
+    if earlier.is_published and is_visible(run.lake, earlier, layout.PREDICTIONS):
+        raise WindowFinished(
+            f"{run.name} was pulled again: the same {earlier.rows.pulled:,} rows, for the same model and code",
+            state=f"what run {earlier.run_id} published is what this run would write, and stands",
+        )
+    record(named, state="running", verdict=None, reasons=(), trigger=trigger, started_at=run.started_at)
+    return named
+
+
+def _refuse_empty(run: Run, written: SnapshotRecord) -> None:
+    if written.rows == 0 and run.job.on_empty == "block":
+        raise WindowBlocked(
+            f"the source has no rows for {run.name} ({run.window.start:%Y-%m-%d %H:%M} to {run.window.end:%Y-%m-%d %H:%M} UTC)",
+            state="nothing was published",
+            next_step="find out whether the feed is late; if a window without rows is right, set on_empty: publish",
+        )
+
+
+def secret_address(block: str) -> str:
+    """The address in a Prefect Secret block."""
+    from prefect.blocks.system import Secret  # noqa: PLC0415
+
+    try:
+        return str(Secret.load(block).get())  # type: ignore[union-attr]
+    except ValueError as error:
+        raise SourceError(
+            f"there is no Prefect block secret/{block}", next_step=f"prefect block create secret, named {block}"
+        ) from error
+
+
+pull = stage("Pull the window")(pull_window)

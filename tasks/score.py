@@ -1,0 +1,48 @@
+"""Score: the rows that nobody took out, batch by batch in child processes, each batch with a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from tasks.core import drift, gate, progress
+from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.core.shards import ShardDone, each_batch
+from tasks.core.snapshot import required_record
+from tasks.shards.scoring import BatchScored, Scoring, score_batch
+from tasks.stage import stage
+
+STAGE = "score"
+
+
+def score_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchScored]:
+    """Scores the batches of one shard."""
+    snapshot = required_record(run.lake, run.workspace)
+    task = Scoring(
+        lake=run.lake,
+        workspace=run.workspace,
+        run_id=run.run_id,
+        job=run.job,
+        window=run.window,
+        model=run.model,
+        snapshot=snapshot,
+        give_up_after=int(gate.quarantine_limit(run.job, snapshot.rows)) + 1,
+    )
+    return each_batch(run, STAGE, snapshot, batches, score_batch, task)
+
+
+def conclude_scored(run: Run, shards: Sequence[ShardDone[BatchScored]]) -> None:
+    """Merges what the shards found: drift against the reference, and whether too many rows left on the way."""
+    batches = [batch for shard in shards for batch in shard.results]
+    found = drift.of_batches(run, batches)
+    run.lake.write_bytes(run.key(drift.FIGURES), found.figures.model_dump_json().encode())
+    peak = max((batch.peak_memory_bytes for batch in batches), default=None)
+    record(run, drift=found.records, peak_memory_bytes=peak)
+    progress.end(run.name, STAGE)
+    seconds = time.time() - min(shard.started_at for shard in shards)
+    record_timing(run, STAGE, seconds, manifest_of(run).rows.pulled)
+    gate.refuse_large_quarantine(run)
+
+
+score_shard = stage("Score a shard", run_name="Score shard {batches}")(score_batches)
+conclude_scoring = stage("Compare the scores")(conclude_scored)

@@ -1,0 +1,111 @@
+"""Scores one batch of a snapshot, and leaves a checkpoint: the published rows, as they will stand in the table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from tasks.core import layout, rejects, snapshot
+from tasks.core.contract import predictions_schema
+from tasks.core.job import Job
+from tasks.core.manifest import SnapshotRecord
+from tasks.core.model import LoadedModel, load_model, score_with_bisection
+from tasks.core.profile import BatchProfile, ReferenceProfile, profile_batch
+from tasks.core.reasons import rejects_table
+from tasks.core.registry import ModelVersion, Registry
+from tasks.core.storage import Lake
+from tasks.core.window import Window
+from tasks.core.workers import peak_memory_bytes
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scoring a batch of one run needs to know."""
+
+    lake: Lake
+    workspace: str
+    run_id: str
+    job: Job
+    window: Window
+    model: ModelVersion
+    snapshot: SnapshotRecord
+    give_up_after: int
+
+
+class BatchScored(BaseModel):
+    """What came of one batch; kept beside its checkpoint, and written last."""
+
+    model_config = ConfigDict(frozen=True)
+
+    scored: int
+    rejected: int
+    features: BatchProfile
+    predictions: BatchProfile | None
+    peak_memory_bytes: int
+
+
+def score_batch(task: Scoring, batch: int) -> BatchScored:
+    """Scores the rows of a batch that nobody took out. A batch whose record stands is not scored again."""
+    done = f"{task.workspace}/batches/{batch:06d}.json"
+    if task.lake.exists(done):
+        return BatchScored.model_validate_json(task.lake.read_bytes(done))
+    table, rows = _rows_to_score(task, batch)
+    model = _model(task.lake, task.model)
+    predictions, kept, culprits = score_with_bisection(
+        model, table, rows, task.job.output.columns, give_up_after=task.give_up_after
+    )
+    if len(kept) < len(rows):
+        table = table.take(pa.array(np.flatnonzero(np.isin(rows, kept))))
+    with task.lake.parquet_writer(
+        f"{task.workspace}/{layout.checkpoint(batch)}", predictions_schema(task.job)
+    ) as writer:
+        writer.write_table(_published_rows(task, table, predictions))
+    rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.scored(batch)}", rejects_table(culprits))
+    features, scores = _profiles(task.lake, task.model)
+    result = BatchScored(
+        scored=len(kept),
+        rejected=len(culprits),
+        features=profile_batch(features, table),
+        predictions=profile_batch(scores, predictions) if scores else None,
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+    task.lake.write_bytes(done, result.model_dump_json().encode())
+    return result
+
+
+def _rows_to_score(task: Scoring, batch: int) -> tuple[pa.Table, rejects.Rows]:
+    first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
+    rows = rejects.read_taken_out(task.lake, task.workspace, batch, bounds).remaining
+    table = snapshot.read_batch(task.lake, task.workspace, batch)
+    return (table if len(rows) == end - first else table.take(pa.array(rows - first))), rows
+
+
+def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa.Table:
+    same = {
+        "window_start": task.window.start,
+        "model_version": task.model.label,
+        "run_id": task.run_id,
+        "scored_at": task.snapshot.complete_at.astimezone(dt.UTC),
+    }
+    columns = []
+    for field in predictions_schema(task.job):
+        if field.name in same:
+            columns.append(pa.repeat(pa.scalar(same[field.name], field.type), len(table)))
+        else:
+            columns.append((predictions if field.name in task.job.output.columns else table)[field.name])
+    return pa.table(columns, schema=predictions_schema(task.job))
+
+
+@lru_cache(maxsize=2)
+def _model(lake: Lake, version: ModelVersion) -> LoadedModel:
+    return load_model(Registry(lake), version)
+
+
+@lru_cache(maxsize=2)
+def _profiles(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile | None]:
+    return Registry(lake).reference_profiles(version)

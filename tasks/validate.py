@@ -1,0 +1,70 @@
+"""Validate: the job's Great Expectations suite, batch by batch; failing rows leave, or the run does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tasks.core import gate, layout, progress
+from tasks.core.errors import Blocked
+from tasks.core.manifest import ExpectationRecord, SuiteRecord
+from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.core.shards import ShardDone, each_batch, workers_of
+from tasks.core.snapshot import required_record
+from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
+from tasks.stage import stage
+
+if TYPE_CHECKING:
+    from tasks.shards.validating import BatchMeasure, SuiteResult
+
+STAGE = "validate"
+
+
+def validate_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchMeasure]:
+    """Measures the batches of one shard; a job without a suite has nothing to measure."""
+    snapshot = required_record(run.lake, run.workspace)
+    if run.job.suite is None:
+        return ShardDone(time.time(), ())
+    task = Validation(run.lake, run.workspace, run.definition, snapshot)
+    return each_batch(run, STAGE, snapshot, batches, validate_batch, task)
+
+
+def conclude_validated(run: Run, shards: Sequence[ShardDone[BatchMeasure]]) -> None:
+    """Merges what the shards measured into the suite's result, and blocks where it or the quarantine says so."""
+    snapshot = required_record(run.lake, run.workspace)
+    if run.job.suite is not None:
+        task = Validation(run.lake, run.workspace, run.definition, snapshot)
+        measures = [measure for shard in shards for measure in shard.results]
+        call = workers_of(run, snapshot.batches).call
+        result = call(f"the suite's conclusion for {run.name}", conclude_suite, task, measures)
+        _record_result(run, result)
+        progress.end(run.name, STAGE)
+        record_timing(run, STAGE, time.time() - min(shard.started_at for shard in shards), snapshot.rows)
+    _refuse(run)
+
+
+def _record_result(run: Run, result: SuiteResult) -> None:
+    outcomes = tuple(ExpectationRecord.model_validate(vars(one)) for one in result.results)
+    suite = SuiteRecord(name=result.name, digest=result.digest, success=result.success, expectations=outcomes)
+    record(run, suite=suite)
+    run.lake.write_bytes(layout.docs_page(run.job.job, run.window.as_of), result.data_docs.encode())
+
+
+def _refuse(run: Run) -> None:
+    """Blocked by an expectation that failed, or by the share of rows that left."""
+    suite = manifest_of(run).suite
+    blocking = [one.sentence for one in suite.expectations if one.consequence == "blocks"] if suite else []
+    if blocking:
+        gate.count_quarantined(run)
+        raise Blocked(
+            "; ".join(blocking),
+            state="nothing was published, and what readers saw before stands",
+            next_step=f"lamplighter show {run.job.job} --as-of {run.window.as_of}; then mend the feed or the suite, "
+            "and score the window again",
+        )
+    gate.refuse_large_quarantine(run)
+
+
+validate_shard = stage("Validate a shard", run_name="Validate shard {batches}")(validate_batches)
+conclude_validation = stage("Judge the expectations")(conclude_validated)
