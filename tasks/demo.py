@@ -76,11 +76,12 @@ def build_warehouse(folder: Lake) -> int:
 def break_feed(folder: Lake) -> str:
     """What upstream teams do on a Sunday: temperatures of the broken day in Celsius, a tenth of its carriers empty."""
     with sqlite3.connect(folder.path(WAREHOUSE)) as warehouse:
-        hours = "SELECT scheduled_hour FROM flights WHERE flight_date = ?"
         warehouse.execute(
-            f"UPDATE weather SET temp = round((temp - 32) * 5 / 9, 2) WHERE observed_hour IN ({hours})", (BROKEN_DAY,)
+            "UPDATE weather SET temp = round((temp - 32) * 5 / 9, 2) WHERE observed_hour IN "
+            "(SELECT scheduled_hour FROM flights WHERE flight_date = ?)",
+            (BROKEN_DAY,),
         )
-        warehouse.execute("UPDATE flights SET carrier = '' WHERE flight_date = ? AND flight % 10 = 0", (BROKEN_DAY,))
+        warehouse.execute("UPDATE flights SET carrier = '' WHERE flight_date = ? AND rowid % 10 = 0", (BROKEN_DAY,))
     warehouse.close()
     return f"{BROKEN_DAY}: temperatures arrive in Celsius, and a tenth of the carriers is empty"
 

@@ -7,7 +7,7 @@ import time
 from tasks.core.model import check_input_schema, load_model
 from tasks.core.registry import Registry
 from tasks.core.run import Run, manifest_of, record, record_timing
-from tasks.stage import stage
+from tasks.stage import Stage
 
 STAGE = "load"
 
@@ -21,4 +21,4 @@ def load_checked(run: Run) -> None:
     record_timing(run, STAGE, time.monotonic() - started)
 
 
-load = stage("Load and check the model")(load_checked)
+load = Stage("Load and check the model", load_checked)

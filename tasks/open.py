@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import functools
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec
+from collections.abc import Iterator
+from typing import Any
 
 from prefect.runtime import flow_run
-from prefect.states import Completed
 
 from tasks.core import layout, provenance, snapshot
-from tasks.core.errors import Blocked, LamplighterError, LakeError, WindowFinished
-from tasks.core.manifest import Manifest, Trigger
+from tasks.core.errors import Blocked, LakeError, LamplighterError, WindowFinished
+from tasks.core.manifest import Trigger
 from tasks.core.project import Definition, Project
 from tasks.core.publication import recover
 from tasks.core.registry import Registry
@@ -31,9 +29,6 @@ from tasks.core.run import (
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.core.window import Window
-from tasks.stage import failed_state
-
-P = ParamSpec("P")
 
 
 @contextlib.contextmanager
@@ -46,7 +41,7 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
     lake, project = Lake(settings.lake), Folder(settings.project)
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
-    started_at = started_at or dt.datetime.now(dt.UTC)
+    started_at = started_at or now()
     trigger = _trigger(rescore)
     with lake.lock(
         layout.lock(job, as_of), holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC"
@@ -65,23 +60,9 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
             raise
 
 
-def told_as_state(function: Callable[P, Manifest]) -> Callable[P, Any]:
-    """A flow's end as a state that a person understands: Published, AlreadyPublished, Blocked or Failed."""
-
-    @functools.wraps(function)
-    def told(*args: P.args, **kwargs: P.kwargs) -> Any:
-        try:
-            manifest = function(*args, **kwargs)
-        except WindowFinished as finished:
-            return Completed(name="AlreadyPublished", message=str(finished))
-        except LamplighterError as error:
-            return failed_state(error)
-        rows = manifest.rows
-        message = f"{manifest.job} {manifest.as_of}: scored {rows.scored:,} of {rows.pulled:,} rows, {rows.quarantined:,} quarantined"
-        name = "PublishedWithWarnings" if manifest.verdict == "published_with_warnings" else "Published"
-        return Completed(name=name, message=message, data=manifest)
-
-    return told
+def now() -> dt.datetime:
+    """The present, in UTC: read here, and an argument everywhere below."""
+    return dt.datetime.now(dt.UTC)
 
 
 def _trigger(rescore: str) -> Trigger:
@@ -106,7 +87,7 @@ def _planned(lake: Lake, project: Folder, definition: Definition, window: Window
     workspace = _resumable(lake, job.job, window.as_of, plan) or layout.workspace(
         job.job, window.as_of, pulling_name(plan)
     )
-    return Run(lake, project, definition, window, model, plan, workspace, started_at)
+    return Run(lake, project, definition, window, model, plan_key=plan, workspace=workspace, started_at=started_at)
 
 
 def _resumable(lake: Lake, job: str, as_of: str, plan: str) -> str | None:
@@ -169,7 +150,7 @@ def _conclude(run: Run, error: BaseException) -> None:
                 verdict="blocked" if isinstance(error, Blocked) else "failed",
                 reasons=(error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}",),
                 next_step=error.next_step if isinstance(error, LamplighterError) else "",
-                finished_at=dt.datetime.now(dt.UTC),
+                finished_at=now(),
             ),
         )
 

@@ -10,7 +10,7 @@ from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
 from tasks.core.manifest import Manifest
 from tasks.core.publication import publish_staged
 from tasks.core.run import Run, manifest_of, record, record_timing
-from tasks.stage import stage
+from tasks.stage import Stage
 
 STAGE = "publish"
 
@@ -40,4 +40,4 @@ def _verdict(manifest: Manifest) -> str:
     return "published_with_warnings" if _warnings(manifest) else "published"
 
 
-publish = stage("Publish the predictions")(publish_run)
+publish = Stage("Publish the predictions", publish_run)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime as dt
 import time
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 
 from tasks.core import layout, progress, rejects, snapshot
-from tasks.core.errors import SourceError, WindowBlocked, WindowFinished
+from tasks.core.errors import WindowBlocked, WindowFinished
 from tasks.core.manifest import KeyDigests, RowCounts, SnapshotRecord
 from tasks.core.publication import is_visible
 from tasks.core.reasons import REJECTS_SCHEMA
@@ -23,11 +23,11 @@ from tasks.core.run import (
     record_timing,
     run_id_of,
 )
-from tasks.core.source import open_source
-from tasks.stage import stage
+from tasks.core.source import open_source, retry
+from tasks.secrets import secret_address
+from tasks.stage import Stage
 
 STAGE = "pull"
-_PAUSE_SECONDS = 1.0
 
 
 def pull_window(run: Run) -> Run:
@@ -44,7 +44,8 @@ def pull_window(run: Run) -> Run:
 
 def _pull_timed(run: Run) -> SnapshotRecord:
     started = time.monotonic()
-    written = _pull_with_retries(run)
+    # A stream that breaks cannot be resumed: the pull begins again, in a transaction of its own.
+    written = retry(lambda: _pull_once(run), run.job.source.retries)
     progress.end(run.name, STAGE)
     record_timing(run, STAGE, time.monotonic() - started, written.rows)
     # From here on the snapshot is complete: a run that is killed later does not pull again.
@@ -52,20 +53,8 @@ def _pull_timed(run: Run) -> SnapshotRecord:
     return written
 
 
-def _pull_with_retries(run: Run) -> SnapshotRecord:
-    """A stream that breaks cannot be resumed: the pull begins again, in a transaction of its own."""
-    for attempt in range(run.job.source.retries + 1):
-        try:
-            return _pull_once(run)
-        except SourceError as error:
-            if not getattr(error, "transient", False) or attempt == run.job.source.retries:
-                raise
-            time.sleep(_PAUSE_SECONDS * 2**attempt)
-    raise AssertionError("unreachable: the last attempt returns or raises")
-
-
 def _pull_once(run: Run) -> SnapshotRecord:
-    with _batches(run) as (batches, earlier):
+    with _batches(run) as (batches, earlier, ignored):
         written, pulled, duplicates = snapshot.write_snapshot(
             run.lake,
             run.workspace,
@@ -73,6 +62,7 @@ def _pull_once(run: Run) -> SnapshotRecord:
             run.window,
             batches,
             earlier_rejects=earlier,
+            ignored_columns=ignored,
             tell=lambda rows: progress.advance(run.name, STAGE, rows, None),
             now=lambda: dt.datetime.now(dt.UTC),
         )
@@ -86,7 +76,7 @@ def _pull_once(run: Run) -> SnapshotRecord:
 
 
 @contextlib.contextmanager
-def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None]]:
+def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None, tuple[str, ...]]]:
     """The window's rows: from the source, or from the retained snapshot where the source has forgotten them."""
     if run.job.source.history == "current_only" and _is_past(run):
         workspace = _retained(run)
@@ -94,12 +84,9 @@ def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | No
             earlier = rejects.read_between(
                 run.lake, f"{workspace}/{rejects.PULLED}", 0, file.metadata.num_rows, REJECTS_SCHEMA
             )
-            kinds = earlier["reason"].combine_chunks().field("kind") if len(earlier) else pa.array([], pa.string())
             # What could not be converted is null in the snapshot: only the earlier record still knows it.
-            yield (
-                file.iter_batches(run.job.limits.batch_rows),
-                earlier.filter(pa.compute.equal(kinds, "not_convertible")),
-            )
+            kept = [reason["kind"] == "not_convertible" for reason in earlier["reason"].to_pylist() if reason]
+            yield file.iter_batches(run.job.limits.batch_rows), earlier.filter(np.array(kept, dtype=bool)), ()
         return
     with open_source(
         run.job.source,
@@ -109,9 +96,9 @@ def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | No
         project=run.project,
         query=run.definition.query,
         batch_rows=run.job.limits.batch_rows,
-        address=secret_address,
-    ) as batches:
-        yield batches, None
+        read_block=secret_address,
+    ) as stream:
+        yield stream, None, stream.extra
 
 
 def _is_past(run: Run) -> bool:
@@ -139,8 +126,8 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
     Where the same plan has met the same rows before, that workspace is taken up again: its result is this one's.
     """
     run_id = run_id_of(run.plan_key, written.digest)
-    named = dataclasses.replace(run, workspace=layout.workspace(run.job.job, run.window.as_of, run_id))
-    if named == run:
+    named = run.under(layout.workspace(run.job.job, run.window.as_of, run_id))
+    if named.workspace == run.workspace:
         return run
     if snapshot.read_record(run.lake, named.workspace) is not None:
         return _taken_up(run, named)
@@ -172,16 +159,4 @@ def _refuse_empty(run: Run, written: SnapshotRecord) -> None:
         )
 
 
-def secret_address(block: str) -> str:
-    """The address in a Prefect Secret block."""
-    from prefect.blocks.system import Secret  # noqa: PLC0415
-
-    try:
-        return str(Secret.load(block).get())  # type: ignore[union-attr]
-    except ValueError as error:
-        raise SourceError(
-            f"there is no Prefect block secret/{block}", next_step=f"prefect block create secret, named {block}"
-        ) from error
-
-
-pull = stage("Pull the window")(pull_window)
+pull = Stage("Pull the window", pull_window)

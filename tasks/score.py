@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tasks.core import drift, gate, progress
+from tasks.core import drift, gate, layout, progress
 from tasks.core.run import Run, manifest_of, record, record_timing
 from tasks.core.shards import ShardDone, each_batch
 from tasks.core.snapshot import required_record
-from tasks.shards.scoring import BatchScored, Scoring, score_batch
-from tasks.stage import stage
+from tasks.shards.scoring import BatchScored, Scoring, profiles_of, score_batch
+from tasks.stage import Stage
 
 STAGE = "score"
 
@@ -34,15 +34,22 @@ def score_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchScored]:
 def conclude_scored(run: Run, shards: Sequence[ShardDone[BatchScored]]) -> None:
     """Merges what the shards found: drift against the reference, and whether too many rows left on the way."""
     batches = [batch for shard in shards for batch in shard.results]
-    found = drift.of_batches(run, batches)
-    run.lake.write_bytes(run.key(drift.FIGURES), found.figures.model_dump_json().encode())
-    peak = max((batch.peak_memory_bytes for batch in batches), default=None)
-    record(run, drift=found.records, peak_memory_bytes=peak)
+    of_features, of_predictions = profiles_of(run.lake, run.model)
+    features = drift.observe("feature", of_features, [batch.features for batch in batches])
+    predictions = drift.observe("prediction", of_predictions, [batch.predictions for batch in batches])
+    drawn = drift.figures([predictions, features])
+    run.lake.write_bytes(run.key(layout.FIGURES), drawn.model_dump_json().encode())
+    record(
+        run,
+        drift=(*drift.drift_records(predictions), *drift.drift_records(features)),
+        predictions=drift.prediction_summaries(predictions),
+        peak_memory_bytes=max((batch.peak_memory_bytes for batch in batches), default=None),
+    )
     progress.end(run.name, STAGE)
     seconds = time.time() - min(shard.started_at for shard in shards)
     record_timing(run, STAGE, seconds, manifest_of(run).rows.pulled)
     gate.refuse_large_quarantine(run)
 
 
-score_shard = stage("Score a shard", run_name="Score shard {batches}")(score_batches)
-conclude_scoring = stage("Compare the scores")(conclude_scored)
+score_shard = Stage("Score a shard", score_batches, run_name="Score shard {batches}")
+conclude_scoring = Stage("Compare the scores", conclude_scored)

@@ -1,3 +1,131 @@
 """Train: fit on past windows, calibrate and benchmark on later ones, and register what came of it as a new version."""
 
 from __future__ import annotations
+
+import datetime as dt
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core import evaluation, provenance
+from tasks.core.errors import DefinitionError
+from tasks.core.formats import get_format
+from tasks.core.job import Job, Training
+from tasks.core.model import expected_outputs, input_frame
+from tasks.core.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
+from tasks.core.profile import reference_profile
+from tasks.core.project import Definition, Project
+from tasks.core.registry import Registry
+from tasks.core.settings import Settings
+from tasks.core.storage import Folder, Lake
+from tasks.core.training_data import Labelled, labelled_rows
+from tasks.secrets import secret_address
+from tasks.stage import Stage
+
+_PROBE_ROWS = 100
+
+
+def fit_model(job: str) -> Any:
+    """The estimator of the job, fitted on its first range and, where it says so, calibrated on the next."""
+    definition, training = _training_of(job)
+    inputs = inputs_of(definition.job, training)
+    fitted = _make(training.estimator)
+    rows = _rows(definition, training.fit)
+    fitted.fit(input_frame(rows.table, inputs), rows.truth)
+    if training.calibrate is None:
+        return fitted
+    from sklearn.calibration import CalibratedClassifierCV  # noqa: PLC0415
+    from sklearn.frozen import FrozenEstimator  # noqa: PLC0415
+
+    later = _rows(definition, training.calibrate)
+    calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), method="isotonic")
+    return calibrated.fit(input_frame(later.table, inputs), later.truth)
+
+
+def register_model(job: str, model: Any, actor: str) -> ModelVersion:
+    """Benchmarks the model on rows that are later than all it has seen, and registers it with its reference profile."""
+    definition, training = _training_of(job)
+    signature = Signature(inputs=inputs_of(definition.job, training), outputs=definition.job.output.columns)
+    seen, later = _rows(definition, training.fit), _rows(definition, training.benchmark)
+    outputs = expected_outputs(model, signature, later.table)
+    benchmark = _benchmark(definition.job, training, model, later, outputs)
+    probe = later.table.slice(0, _PROBE_ROWS)
+    candidate = Candidate(
+        model_bytes=get_format(signature.format).dump(model),
+        signature=signature,
+        profile={
+            "features": reference_profile(seen.table.select(signature.inputs.names)).model_dump(mode="json"),
+            "predictions": reference_profile(outputs).model_dump(mode="json"),
+        },
+        benchmark=benchmark.model_dump(mode="json"),
+        probe=probe,
+        expected=outputs.slice(0, _PROBE_ROWS),
+        training=TrainingRecord(
+            pointer=f"job {job}, windows {training.fit.first} to {training.fit.last}",
+            digest=seen.digest,
+            rows=len(seen.table),
+        ),
+        code=provenance.code_record(),
+        environment=provenance.environment(),
+        card={"job": job, "estimator": training.estimator, "description": definition.job.description},
+    )
+    return Registry(Lake(Settings().lake)).register(
+        definition.job.model.name, candidate, at=dt.datetime.now(dt.UTC), actor=actor
+    )
+
+
+def inputs_of(job: Job, training: Training) -> InputSchema:
+    """The model's input schema: the job's features, in the job's types."""
+    return InputSchema(columns=tuple(InputColumn(name=name, type=job.columns[name]) for name in training.features))
+
+
+def _training_of(job: str) -> tuple[Definition, Training]:
+    definition = Project(Folder(Settings().project)).load(job)
+    if definition.job.training is None:
+        raise DefinitionError(
+            f"the job '{job}' does not say how its model is trained",
+            next_step=f"add 'training' to its YAML, or register a model: lamplighter register {definition.job.model.name}",
+        )
+    return definition, definition.job.training
+
+
+def _rows(definition: Definition, windows: Any) -> Labelled:
+    return labelled_rows(definition, Folder(Settings().project), windows, secret_address)
+
+
+def _make(reference: str) -> Any:
+    """The estimator that a factory, given as module:function, makes."""
+    module, _, name = reference.partition(":")
+    try:
+        factory: Callable[[], Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise DefinitionError(
+            f"training.estimator '{reference}' cannot be imported: {error}",
+            next_step="give module:function of a function without arguments that returns an estimator",
+        ) from error
+    return factory()
+
+
+def _benchmark(job: Job, training: Training, model: Any, later: Labelled, outputs: pa.Table) -> evaluation.Benchmark:
+    name, output = next(iter(job.output.columns.items()))
+    predicted = outputs[name].to_numpy()
+    if output.method == "predict_proba":
+        scores, truth = evaluation.binary_metrics(), (later.truth == output.class_).astype(np.int8)
+    elif hasattr(model, "classes_"):
+        scores, truth = evaluation.class_metrics(), later.truth
+    else:
+        scores, truth = evaluation.regression_metrics(), later.truth.astype(np.float64)
+    return evaluation.Benchmark(
+        metrics=evaluation.measure(scores, truth, predicted, later.windows),
+        first=training.benchmark.first,
+        last=training.benchmark.last,
+        rows=len(later.table),
+        rows_without_label=later.without_label,
+    )
+
+
+fit = Stage("Fit and calibrate", fit_model)
+register = Stage("Benchmark and register", register_model)

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING
 
 from tasks.core import gate, layout, progress
 from tasks.core.errors import Blocked
-from tasks.core.manifest import ExpectationRecord, SuiteRecord
 from tasks.core.run import Run, manifest_of, record, record_timing
 from tasks.core.shards import ShardDone, each_batch, workers_of
 from tasks.core.snapshot import required_record
-from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
-from tasks.stage import stage
+from tasks.shards.validation import Validation, conclude_suite, validate_batch
+from tasks.stage import Stage
 
 if TYPE_CHECKING:
-    from tasks.shards.validating import BatchMeasure, SuiteResult
+    from tasks.shards.validating import BatchMeasure
 
 STAGE = "validate"
 
@@ -37,18 +36,12 @@ def conclude_validated(run: Run, shards: Sequence[ShardDone[BatchMeasure]]) -> N
         task = Validation(run.lake, run.workspace, run.definition, snapshot)
         measures = [measure for shard in shards for measure in shard.results]
         call = workers_of(run, snapshot.batches).call
-        result = call(f"the suite's conclusion for {run.name}", conclude_suite, task, measures)
-        _record_result(run, result)
+        suite, page = call(f"the suite's conclusion for {run.name}", conclude_suite, task, measures, run.name)
+        record(run, suite=suite)
+        run.lake.write_bytes(layout.docs_page(run.job.job, run.window.as_of), page.encode())
         progress.end(run.name, STAGE)
         record_timing(run, STAGE, time.time() - min(shard.started_at for shard in shards), snapshot.rows)
     _refuse(run)
-
-
-def _record_result(run: Run, result: SuiteResult) -> None:
-    outcomes = tuple(ExpectationRecord.model_validate(vars(one)) for one in result.results)
-    suite = SuiteRecord(name=result.name, digest=result.digest, success=result.success, expectations=outcomes)
-    record(run, suite=suite)
-    run.lake.write_bytes(layout.docs_page(run.job.job, run.window.as_of), result.data_docs.encode())
 
 
 def _refuse(run: Run) -> None:
@@ -66,5 +59,5 @@ def _refuse(run: Run) -> None:
     gate.refuse_large_quarantine(run)
 
 
-validate_shard = stage("Validate a shard", run_name="Validate shard {batches}")(validate_batches)
-conclude_validation = stage("Judge the expectations")(conclude_validated)
+validate_shard = Stage("Validate a shard", validate_batches, run_name="Validate shard {batches}")
+conclude_validation = Stage("Judge the expectations", conclude_validated)

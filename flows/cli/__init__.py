@@ -29,7 +29,7 @@ def _options(
 
 def main() -> None:
     """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
-    from flows.cli import define, look, run  # noqa: F401, PLC0415
+    from flows.cli import define, demo, look, run  # noqa: F401, PLC0415
 
     debug = "--debug" in sys.argv
     try:
@@ -45,7 +45,7 @@ def main() -> None:
         first = (str(error).splitlines() or [""])[0]
         typer.echo(
             f"lamplighter: {type(error).__name__}: {first}. This was not foreseen; what was published stands. "
-            "Next: run it again with --debug for the traceback",
+            "Next: run it again as lamplighter --debug ..., for the traceback",
             err=True,
         )
         sys.exit(1)

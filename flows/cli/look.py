@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
-from flows.cli.run import AsJson, AsOf, JobArgument
+from flows.cli.run import AsJson, AsOf, JobArgument, definition_of
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -123,10 +122,8 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _lake(job: str) -> Lake:
-    from tasks.core.project import Project  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Folder, Lake  # noqa: PLC0415
+    from tasks.core.storage import Lake  # noqa: PLC0415
 
-    settings = Settings()
-    Project(Folder(settings.project)).load(job)
-    return Lake(settings.lake)
+    definition_of(job)
+    return Lake(Settings().lake)

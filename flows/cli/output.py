@@ -10,12 +10,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=False)
+console = Console(highlight=False)
+if not console.is_terminal:
+    # Into a file or a pipe nothing is cut to the width of a screen.
+    console = Console(highlight=False, width=200)
 
 
 def paragraph(text: str) -> None:
     """One paragraph; brackets in it are text, not markup."""
-    console.print(text, markup=False)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 def echo_json(value: Any) -> None:

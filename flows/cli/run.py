@@ -14,6 +14,7 @@ from tasks.core.errors import LamplighterError, WindowFinished
 
 if TYPE_CHECKING:
     from tasks.core.manifest import Manifest
+    from tasks.core.project import Definition
 
 JobArgument = Annotated[str, typer.Argument(help="The job: the name of its YAML file.")]
 AsOf = Annotated[str, typer.Option("--as-of", help="The window: 2013-07-01, or 2013-07-01T0500Z for short ones.")]
@@ -33,7 +34,9 @@ def score(
     if as_json:
         echo_json({"manifest": manifest.model_dump(mode="json") if manifest else None, "error": _as_dict(error)})
     elif error is None and manifest is not None:
-        paragraph(_published(manifest))
+        from tasks.outcome import published_sentence  # noqa: PLC0415
+
+        paragraph(published_sentence(manifest))
     elif isinstance(error, WindowFinished):
         paragraph(str(error))
     if error is not None and not isinstance(error, WindowFinished):
@@ -42,30 +45,56 @@ def score(
         raise typer.Exit(error.exit_code)
 
 
+@app.command()
+def train(context: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+    """Fit the job's estimator, benchmark it on later windows, and register it as a new version. Promotes nothing."""
+    definition_of(job)
+    version = run_flow("flows.train", "train", job, debug=bool(context.obj))
+    if as_json:
+        echo_json({"model": version.name, "version": version.version, "digest": version.digest})
+    else:
+        paragraph(f"Registered {version}. Next: lamplighter promote {version.name} --version {version.version}")
+
+
 def run_score(
     job: str, as_of: str, *, rescore: str = "", debug: bool = False, show_progress: bool = True
 ) -> tuple[Manifest | None, LamplighterError | None]:
     """Runs the flow for one window: the manifest of what readers see, and what kept the run from publishing."""
-    from tasks.core.project import Project  # noqa: PLC0415
-    from tasks.core.settings import Settings, prepare_prefect  # noqa: PLC0415
-    from tasks.core.storage import Folder, Lake  # noqa: PLC0415
-
-    settings = Settings()
     # A wrong name or date is said at once, without waiting for Prefect.
-    Project(Folder(settings.project)).load(job).job.window.parse(as_of)
-    prepare_prefect(quiet=not debug)
-    from flows.score import score as flow  # noqa: PLC0415
-    from tasks.core.run import published_manifest  # noqa: PLC0415
-
+    definition_of(job).job.window.parse(as_of)
+    error: LamplighterError | None = None
     with _progress_bar(enabled=show_progress):
-        state = flow(job, as_of, rescore, return_state=True)
-    outcome: Any = state.result(raise_on_failure=False)
-    error = outcome if isinstance(outcome, BaseException) else None
-    if error is not None and not isinstance(error, LamplighterError):
-        raise error
+        try:
+            run_flow("flows.score", "score", job, as_of, rescore, debug=debug)
+        except LamplighterError as kept_from:
+            error = kept_from
+    from tasks.core.run import published_manifest  # noqa: PLC0415
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Lake  # noqa: PLC0415
+
+    return published_manifest(Lake(Settings().lake), job, as_of), error
+
+
+def run_flow(module: str, name: str, *parameters: object, debug: bool) -> Any:
+    """What a flow returns; what its final state holds as an error is raised, an AlreadyPublished as WindowFinished."""
+    from importlib import import_module  # noqa: PLC0415
+
+    from tasks.core.settings import prepare_prefect  # noqa: PLC0415
+
+    prepare_prefect(quiet=not debug)
+    state = getattr(import_module(module), name)(*parameters, return_state=True)
     if state.name == "AlreadyPublished":
-        error = WindowFinished(state.message or "")
-    return published_manifest(Lake(settings.lake), job, as_of), error
+        raise WindowFinished(state.message)
+    return state.result()
+
+
+def definition_of(job: str) -> Definition:
+    """The job's definition in this project."""
+    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Folder  # noqa: PLC0415
+
+    return Project(Folder(Settings().project)).load(job)
 
 
 @contextlib.contextmanager
@@ -95,15 +124,6 @@ def _progress_bar(*, enabled: bool) -> Iterator[None]:
 
         with listening(draw):
             yield
-
-
-def _published(manifest: Manifest) -> str:
-    rows = manifest.rows
-    parts = [f"{rows.scored:,} of {rows.pulled:,} rows scored", f"{rows.quarantined:,} quarantined"]
-    if rows.duplicates:
-        parts.append(f"{rows.duplicates:,} exact duplicates")
-    verdict = (manifest.verdict or "").replace("_", " ")
-    return f"{manifest.job} {manifest.as_of}: {verdict}. {', '.join(parts)}. Run {manifest.run_id}."
 
 
 def _as_dict(error: LamplighterError | None) -> dict[str, Any] | None:

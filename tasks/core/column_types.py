@@ -25,6 +25,7 @@ SIMPLE_TYPES: dict[str, pa.DataType] = {
     "timestamp_naive": pa.timestamp("us"),
 }
 _DECIMAL = re.compile(r"decimal\((\d{1,2}), ?(-?\d{1,2})\)")
+_MOST_DIGITS = 38  # What 128 bits hold.
 _LIST = re.compile(r"list<(.+)>")
 
 ALLOWED = f"{', '.join(SIMPLE_TYPES)}, decimal(P, S), list<TYPE>"
@@ -34,7 +35,7 @@ def parse_type(name: str) -> pa.DataType:
     """The Arrow type of a declared name; ValueError says what is allowed."""
     if name in SIMPLE_TYPES:
         return SIMPLE_TYPES[name]
-    if (decimal := _DECIMAL.fullmatch(name)) and 1 <= int(decimal[1]) <= 38:
+    if (decimal := _DECIMAL.fullmatch(name)) and 1 <= int(decimal[1]) <= _MOST_DIGITS:
         return pa.decimal128(int(decimal[1]), int(decimal[2]))
     if listed := _LIST.fullmatch(name):
         return pa.list_(parse_type(listed[1]))

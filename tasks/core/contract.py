@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
 
 from tasks.core.column_types import parse_type
@@ -16,29 +18,27 @@ def predictions_schema(job: Job) -> pa.Schema:
     declared = job.arrow_schema
     first = list(dict.fromkeys([*job.keys, *filter(None, [job.event_time])]))
     later = [name for name in job.output.pass_through if name not in first]
-    return pa.schema(
-        [
-            *(declared.field(name) for name in first),
-            pa.field("window_start", INSTANT),
-            *(pa.field(name, parse_type(made.type)) for name, made in job.output.columns.items()),
-            *(declared.field(name) for name in later),
-            pa.field("model_version", pa.string()),
-            pa.field("run_id", pa.string()),
-            pa.field("scored_at", INSTANT),
-        ]
-    )
+    fields: list[pa.Field[Any]] = [
+        *(declared.field(name) for name in first),
+        pa.field("window_start", INSTANT),
+        *(pa.field(name, parse_type(made.type)) for name, made in job.output.columns.items()),
+        *(declared.field(name) for name in later),
+        pa.field("model_version", pa.string()),
+        pa.field("run_id", pa.string()),
+        pa.field("scored_at", INSTANT),
+    ]
+    return pa.schema(fields)
 
 
 def quarantine_schema(job: Job) -> pa.Schema:
     """The row as it was pulled, in its declared types, with its window, its run and all its reasons."""
-    return pa.schema(
-        [
-            *job.arrow_schema,
-            pa.field("window_start", INSTANT),
-            pa.field("run_id", pa.string()),
-            pa.field("reasons", pa.list_(REASON_TYPE)),
-        ]
-    )
+    fields: list[pa.Field[Any]] = [
+        *(job.arrow_schema.field(name) for name in job.columns),
+        pa.field("window_start", INSTANT),
+        pa.field("run_id", pa.string()),
+        pa.field("reasons", pa.list_(REASON_TYPE)),
+    ]
+    return pa.schema(fields)
 
 
 METRICS_SCHEMA = pa.schema(

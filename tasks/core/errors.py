@@ -46,8 +46,13 @@ def _rebuild(kind: type[LamplighterError], failed: str, state: str, next_step: s
     return kind(failed, state=state, next_step=next_step)
 
 
+# What begins with one of these is prose; other beginnings may be names, whose letters matter.
+_PROSE = ("nothing ", "no ", "what ", "it ", "that ", "the ", "there ", "could not ", "complete ", "a ", "an ")
+
+
 def _as_sentence(text: str) -> str:
     text = text.strip()
+    text = text[:1].upper() + text[1:] if text.startswith(_PROSE) else text
     return text if text.endswith((".", "!", "?", "'", "`")) else f"{text}."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
@@ -182,7 +183,7 @@ class Training(Definition):
     def _check_time_order(self) -> Self:
         ranges = [one for one in (self.fit, self.calibrate, self.benchmark) if one]
         bounds = [bound for one in ranges for bound in (one.first, one.last)]
-        strictly = all(before.last < after.first for before, after in zip(ranges, ranges[1:], strict=False))
+        strictly = all(before.last < after.first for before, after in itertools.pairwise(ranges))
         if bounds != sorted(bounds) or not strictly:
             raise ValueError("fit, calibrate and benchmark must follow each other in time and not overlap")
         return self

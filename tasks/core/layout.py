@@ -52,6 +52,9 @@ def index_page(job: str) -> str:
 HOME_PAGE = "reports/index.html"
 
 
+FIGURES = "figures.json"  # In a workspace: what its page draws.
+
+
 def checkpoint(batch: int) -> str:
     """In a workspace: a batch's rows as they will stand in the table."""
     return f"batches/{batch:06d}.parquet"

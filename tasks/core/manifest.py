@@ -132,6 +132,14 @@ class FeatureDriftRecord(Record):
     new_category_share: float | None
 
 
+class PredictionSummary(Record):
+    """Of one prediction column of numbers, over the scored rows."""
+
+    mean: float | None
+    minimum: float | None
+    maximum: float | None
+
+
 class Trigger(Record):
     """Who or what asked for the run."""
 
@@ -162,6 +170,7 @@ class Manifest(Record):
     model: ModelRecord
     suite: SuiteRecord | None = None
     drift: tuple[FeatureDriftRecord, ...] = ()
+    predictions: dict[str, PredictionSummary] = {}
     code: CodeRecord
     environment: dict[str, str]
     timings: tuple[StageTiming, ...] = ()

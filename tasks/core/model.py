@@ -14,12 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.column_types import type_name
 from tasks.core.errors import ModelBlocked
 from tasks.core.formats import Format, get_format
 from tasks.core.job import Prediction
 from tasks.core.model_version import ModelManifest, ModelVersion, Signature
-from tasks.core.prediction import LoadedModel, PredictRaised, input_frame, predict
+from tasks.core.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict
 from tasks.core.reasons import Reason
 from tasks.core.registry import Registry, version_folder
 
@@ -60,23 +59,6 @@ def load_model(
     if probe:
         _check_probe(registry, loaded)
     return loaded
-
-
-def check_input_schema(version: ModelVersion, snapshot_schema: pa.Schema) -> None:
-    """ModelBlocked unless the snapshot has every column that the model takes, in the very type. More columns are fine."""
-    wrong = []
-    for field in version.inputs.arrow_schema:
-        position = snapshot_schema.get_field_index(field.name)
-        if position < 0:
-            wrong.append(f"'{field.name}' ({type_name(field.type)}) is missing")
-        elif not (found := snapshot_schema.field(position).type).equals(field.type):
-            wrong.append(f"'{field.name}' is {type_name(found)} and must be {type_name(field.type)}")
-    if wrong:
-        raise ModelBlocked(
-            f"the columns of the snapshot are not those that {version} takes: {'; '.join(wrong)}",
-            state="no row was scored",
-            next_step="mend columns and the query in the job, or train a version on the columns that there are now",
-        )
 
 
 def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> pa.Table:

@@ -160,6 +160,15 @@ class ModelVersion:
         return self.manifest.digest
 
     @property
+    def label(self) -> str:
+        """What stands in the tables' column model_version."""
+        return f"{self.name}/{self.version:04d}"
+
+    @property
+    def format(self) -> str:
+        return self.signature.format
+
+    @property
     def inputs(self) -> InputSchema:
         return self.signature.inputs
 

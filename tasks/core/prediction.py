@@ -34,6 +34,7 @@ class PredictRaised(Exception):
 
     def __init__(self, original: Exception | str) -> None:
         text = original if isinstance(original, str) else f"{type(original).__name__}: {original}"
+        text = " ".join(text.split())
         self.message = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
         super().__init__(self.message)
 
@@ -51,12 +52,30 @@ def input_frame(batch: pa.RecordBatch | pa.Table, inputs: InputSchema) -> Any:
     return frame if inputs.container == "pandas" else frame.to_numpy()
 
 
+def check_input_schema(version: ModelVersion, snapshot_schema: pa.Schema) -> None:
+    """ModelBlocked unless the snapshot has every column that the model takes, in the very type. More columns are fine."""
+    wrong = []
+    for field in version.inputs.arrow_schema:
+        position = snapshot_schema.get_field_index(field.name)
+        if position < 0:
+            wrong.append(f"'{field.name}' ({type_name(field.type)}) is missing")
+        elif not (found := snapshot_schema.field(position).type).equals(field.type):
+            wrong.append(f"'{field.name}' is {type_name(found)} and must be {type_name(field.type)}")
+    if wrong:
+        raise ModelBlocked(
+            f"the columns of the snapshot are not those that {version} takes: {'; '.join(wrong)}",
+            state="no row was scored",
+            next_step="mend columns and the query in the job, or train a version on the columns that there are now",
+        )
+
+
 def predict(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, outputs: Mapping[str, Prediction]) -> pa.Table:
     """The output columns of a batch, in their declared types and order, one row a row.
 
     PredictRaised where the model raised; ModelBlocked where what it returned cannot be published.
     """
     schema = pa.schema([pa.field(name, parse_type(output.type)) for name, output in outputs.items()])
+    check_input_schema(loaded.version, batch.schema)
     if batch.num_rows == 0:
         return schema.empty_table()
     methods = {output.method: _method(loaded, output.method) for output in outputs.values()}
@@ -223,7 +242,8 @@ def _checked(returned: _Returned, values: npt.NDArray[Any], kind: pa.DataType) -
         raise returned.blocked(f"its values ({values.dtype}) cannot be {type_name(kind)}: {reason}") from error
     usable: Any = pc.is_valid(column)
     if pa.types.is_floating(kind):
-        usable = pc.and_(usable, pc.is_finite(column).fill_null(False))
+        finite: Any = pc.is_finite(column)
+        usable = pc.and_(usable, finite.fill_null(False))
     if bad := column.filter(pc.invert(usable)):
         row = pc.index(usable, False).as_py()
         raise returned.blocked(

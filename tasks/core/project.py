@@ -111,7 +111,8 @@ class _JobLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not used here", problem_mark=self.peek_event().start_mark
+                problem="anchors and aliases are not used here",
+                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
             )
         return super().compose_node(parent, index)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +59,7 @@ class TakenOut:
         keep[_rows_in(self.records) - self.first] = False
         return np.flatnonzero(keep).astype(np.int64) + self.first
 
-    def reasons_by_row(self) -> pa.ListArray:
+    def reasons_by_row(self) -> pa.ListArray[Any]:
         """For each row of `quarantined`, in that order, the list of all its reasons."""
         table = self._records_of_quarantined()
         table = table.take(pc.sort_indices(table["row"]))
@@ -70,9 +71,8 @@ class TakenOut:
         """Rows by reason, such as `expect_column_values_to_be_between(wind_speed)`; a row may have several."""
         table = self._records_of_quarantined()
         counted: Counter[str] = Counter()
-        for row, reason in set(zip(table["row"].to_pylist(), map(_label, table["reason"].to_pylist()), strict=True)):
-            del row
-            counted[reason] += 1
+        records = zip(table["row"].to_pylist(), table["reason"].to_pylist(), strict=True)
+        counted.update(reason for _, reason in {(row, label(reason or {})) for row, reason in records})
         return counted
 
     def _records_of_quarantined(self) -> pa.Table:
@@ -104,8 +104,8 @@ def read_between(lake: Folder, key: str, first: int, end: int, schema: pa.Schema
     with lake.parquet(key) as file:
         groups = [group for group in range(file.num_row_groups) if _may_hold(file, group, first, end)]
         table = file.read_row_groups(groups).cast(schema) if groups else schema.empty_table()
-    row = table["row"]
-    return table.filter(pc.and_(pc.greater_equal(row, first), pc.less(row, end)))
+    row = table["row"].to_numpy()
+    return table.filter((row >= first) & (row < end))
 
 
 def total_count_by_reason(batches: Sequence[TakenOut]) -> dict[str, int]:
@@ -117,7 +117,8 @@ def _rows_in(table: pa.Table) -> Rows:
     return np.unique(table["row"].to_numpy()).astype(np.int64)
 
 
-def _label(reason: dict[str, str | None]) -> str:
+def label(reason: dict[str, Any]) -> str:
+    """What a reason is counted under."""
     return f"{reason['rule']}({reason['column']})" if reason["column"] else str(reason["rule"])
 
 
@@ -125,4 +126,6 @@ def _may_hold(file: pq.ParquetFile, group: int, first: int, end: int) -> bool:
     statistics = file.metadata.row_group(group).column(0).statistics
     if statistics is None or not statistics.has_min_max:
         return True
-    return bool(statistics.min < end and statistics.max >= first)
+    lowest: Any = statistics.min
+    highest: Any = statistics.max
+    return bool(lowest < end and highest >= first)

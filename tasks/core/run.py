@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
-from dataclasses import dataclass
 from typing import Any
 
 from tasks.core import layout
@@ -18,8 +18,8 @@ from tasks.core.manifest import (
     WindowRecord,
     read_manifest,
 )
+from tasks.core.model_version import ModelVersion
 from tasks.core.project import Definition
-from tasks.core.registry import ModelVersion
 from tasks.core.storage import Folder, Lake
 from tasks.core.window import Window
 
@@ -27,18 +27,38 @@ _MANIFEST = "manifest.json"
 _SNAPSHOT_RECORD = "snapshot.json"
 
 
-@dataclass(frozen=True)
 class Run:
-    """One job, one window, one model version, one state of the code; small, and handed from stage to stage."""
+    """One job, one window, one model version, one state of the code; small, and handed from stage to stage.
 
-    lake: Lake
-    project: Folder
-    definition: Definition
-    window: Window
-    model: ModelVersion
-    plan_key: str
-    workspace: str
-    started_at: dt.datetime
+    It is never changed. It is no dataclass because Prefect takes those apart, at each task that is given one.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        project: Folder,
+        definition: Definition,
+        window: Window,
+        model: ModelVersion,
+        *,
+        plan_key: str,
+        workspace: str,
+        started_at: dt.datetime,
+    ) -> None:
+        self.lake = lake
+        self.project = project
+        self.definition = definition
+        self.window = window
+        self.model = model
+        self.plan_key = plan_key
+        self.workspace = workspace
+        self.started_at = started_at
+
+    def under(self, workspace: str) -> Run:
+        """The same run, in a workspace of another name."""
+        moved = copy.copy(self)
+        moved.workspace = workspace
+        return moved
 
     @property
     def job(self) -> Job:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from tasks.core import progress
@@ -16,12 +15,15 @@ from tasks.core.workers import Workers, worker_count
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
 class ShardDone(Generic[T]):
-    """What the batches of a shard gave, and when the shard began (seconds since the epoch)."""
+    """What the batches of a shard gave, and when the shard began (seconds since the epoch).
 
-    started_at: float
-    results: tuple[T, ...]
+    It is no dataclass, as `Run` is none: Prefect would take it apart.
+    """
+
+    def __init__(self, started_at: float, results: tuple[T, ...]) -> None:
+        self.started_at = started_at
+        self.results = results
 
 
 def deal(run: Run) -> list[tuple[int, ...]]:

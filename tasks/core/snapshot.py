@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from tasks.core import rejects
 from tasks.core.column_types import type_name
-from tasks.core.conform import conform, extra_columns
+from tasks.core.conform import conform
 from tasks.core.digest import RowDigest, hash_rows
 from tasks.core.duplicates import DuplicateFinder
 from tasks.core.errors import LakeCorrupt
 from tasks.core.job import Job
 from tasks.core.manifest import SnapshotRecord
 from tasks.core.reasons import REJECTS_SCHEMA, Kind, Reason, rejects_table
+from tasks.core.source import rebatch
 from tasks.core.storage import Folder, Lake, TableWriter
 from tasks.core.window import Window
 
@@ -68,7 +68,7 @@ def batch_bounds(record: SnapshotRecord, batch: int) -> tuple[int, int]:
 
 def read_batch(lake: Folder, workspace: str, batch: int, columns: Sequence[str] | None = None) -> pa.Table:
     with lake.parquet(f"{workspace}/{SNAPSHOT}") as file:
-        return file.read_row_group(batch, columns=columns)
+        return file.read_row_group(batch, columns=list(columns) if columns is not None else None)
 
 
 def write_snapshot(
@@ -76,13 +76,14 @@ def write_snapshot(
     workspace: str,
     job: Job,
     window: Window,
-    batches: Iterator[pa.RecordBatch],
+    batches: Iterable[pa.RecordBatch],
     *,
     earlier_rejects: pa.Table | None = None,
+    ignored_columns: tuple[str, ...] = (),
     tell: Callable[[int], None],
     now: Callable[[], dt.datetime],
 ) -> tuple[SnapshotRecord, RowDigest, RowDigest]:
-    """Writes the rows of a source as they come. Returns the record, and the digests of the keys: pulled, duplicates.
+    """Writes the rows of a source as they come. Returns the record, and the digests of the keys: pulled, repeated.
 
     Beside the snapshot it leaves the rows that no later stage may score: those without a key, with an event time that
     is missing or not in the window, with a value that is not of its column's type (rejects.parquet), and those that
@@ -91,9 +92,10 @@ def write_snapshot(
     with contextlib.ExitStack() as stack:
         rows = stack.enter_context(lake.parquet_writer(f"{workspace}/{SNAPSHOT}", job.arrow_schema))
         taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
-        intake = _Intake(job, window, rows, taken, DuplicateFinder(lake, f"{workspace}/{_SCRATCH}"))
-        for batch in batches:
-            intake.add(batch)
+        finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}"))
+        intake = _Intake(job, window, taken, finder)
+        for batch in rebatch(map(intake.add, batches), job.limits.batch_rows):
+            rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
             tell(batch.num_rows)
         if earlier_rejects is not None:
             intake.reject(earlier_rejects)
@@ -109,7 +111,7 @@ def write_snapshot(
         sha256=lake.sha256(f"{workspace}/{SNAPSHOT}"),
         complete_at=now().replace(microsecond=0),
         columns={field.name: type_name(field.type) for field in job.arrow_schema},
-        ignored_columns=intake.ignored,
+        ignored_columns=ignored_columns,
     )
     return record, intake.key_digest, keys_digest(lake, f"{workspace}/{SNAPSHOT}", job.keys, record, repeated)
 
@@ -121,32 +123,27 @@ def keys_digest(lake: Folder, key: str, names: Sequence[str], record: SnapshotRe
         for batch in np.unique(rows // record.batch_rows):
             first, end = batch_bounds(record, int(batch))
             here = rows[(rows >= first) & (rows < end)] - first
-            table = file.read_row_group(int(batch), columns=list(names)).take(pa.array(here))
+            table = file.read_row_group(int(batch), columns=list(names)).take(here)
             digest += RowDigest.of(hash_rows(table, names))
     return digest
 
 
 class _Intake:
-    """What is gathered while rows come in: they are conformed, cut into batches of a fixed size, hashed and checked."""
+    """What is gathered while rows come in: they are brought to their types, hashed and checked."""
 
-    def __init__(
-        self, job: Job, window: Window, rows: TableWriter, taken: TableWriter, finder: DuplicateFinder
-    ) -> None:
+    def __init__(self, job: Job, window: Window, taken: TableWriter, finder: DuplicateFinder) -> None:
         self.count = 0
         self.row_digest = RowDigest.empty()
         self.key_digest = RowDigest.empty()
-        self.ignored: tuple[str, ...] = ()
-        self._job, self._window = job, window
-        self._rows, self._taken, self._finder = rows, taken, finder
-        self._pending: list[pa.RecordBatch] = []
-        self._pending_rows = 0
+        self._job, self._window, self._taken, self._finder = job, window, taken, finder
+        self._bounds = (window.start, window.end)
 
-    def add(self, found: pa.RecordBatch) -> None:
-        self.ignored = tuple(extra_columns(found.schema, self._job.arrow_schema))
+    def add(self, found: pa.RecordBatch) -> pa.RecordBatch:
+        """The batch in its declared types; what is wrong with its rows has been put aside."""
         batch, unconvertible = conform(found, self._job.arrow_schema, self.count)
         keyed = _has_key(batch, self._job.keys)
         row_hashes, key_hashes = hash_rows(batch), hash_rows(batch, self._job.keys)
-        self._finder.add(key_hashes, row_hashes, mask=keyed)
+        self._finder.add(key_hashes, row_hashes, ~keyed)
         self.row_digest += RowDigest.of(row_hashes)
         self.key_digest += RowDigest.of(key_hashes)
         self.reject(rejects_table(unconvertible))
@@ -154,17 +151,14 @@ class _Intake:
         if self._job.event_time:
             self.reject(self._outside(batch, self._job.event_time))
         self.count += batch.num_rows
-        self._pending.append(batch)
-        self._pending_rows += batch.num_rows
-        self._write_full_batches()
+        return batch
 
     def reject(self, records: pa.Table) -> None:
         if len(records):
             self._taken.write_table(records)
 
     def finish(self) -> rejects.Rows:
-        """Writes the rest; the rows that repeat another."""
-        self._write_full_batches(last=True)
+        """Puts aside the rows whose key has other values elsewhere; returns those that merely repeat another."""
         found = self._finder.finish()
         keys = ", ".join(self._job.keys)
         reason = Reason(
@@ -173,14 +167,6 @@ class _Intake:
         self.reject(_same_reason(found.conflicting, reason))
         return found.repeated
 
-    def _write_full_batches(self, *, last: bool = False) -> None:
-        size = self._job.limits.batch_rows
-        while self._pending_rows >= size or (last and self._pending_rows):
-            table = pa.Table.from_batches(self._pending, self._job.arrow_schema)
-            self._rows.write_table(table.slice(0, size), row_group_size=size)
-            rest = table.slice(size)
-            self._pending, self._pending_rows = rest.to_batches(), len(rest)
-
     def _without_key(self, keyed: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.Table:
         keys = ", ".join(self._job.keys)
         reason = Reason("null_key", "null_key", keys, None, f"a part of the key ({keys}) is missing")
@@ -188,10 +174,11 @@ class _Intake:
 
     def _outside(self, batch: pa.RecordBatch, event_time: str) -> pa.Table:
         column = batch[event_time]
-        start, end = (pa.scalar(bound, column.type) for bound in (self._window.start, self._window.end))
-        inside = pc.and_(pc.greater_equal(column, start), pc.less(column, end))
-        undated = np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))
-        outside = np.flatnonzero(pc.fill_null(pc.invert(inside), fill_value=False).to_numpy(zero_copy_only=False))
+        dated = column.is_valid().to_numpy(zero_copy_only=False)
+        # Microseconds since the epoch on both sides; where there is none the value does not count.
+        instants = column.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        start, end = (pa.scalar(bound, column.type).cast(pa.int64()).as_py() for bound in self._bounds)
+        undated, outside = np.flatnonzero(~dated), np.flatnonzero(dated & ((instants < start) | (instants >= end)))
         return pa.concat_tables(
             [
                 _same_reason(undated + self.count, _of_event_time("no_event_time", event_time, "is missing")),

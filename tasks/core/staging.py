@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pyarrow as pa
 
@@ -38,7 +39,7 @@ def stage_quarantine(run: Run, manifest: Manifest) -> FileRecord:
             taken = rejects.read_taken_out(run.lake, run.workspace, batch, batch_bounds(record, batch))
             rows = taken.quarantined
             if len(rows):
-                pulled = read_batch(run.lake, run.workspace, batch).take(pa.array(rows - taken.first))
+                pulled = read_batch(run.lake, run.workspace, batch).take(rows - taken.first)
                 writer.write_table(_quarantined(run, schema, pulled, taken.reasons_by_row()))
     return _file_record(run.lake, key, layout.QUARANTINE, run)
 
@@ -106,7 +107,7 @@ def file_metadata(manifest: Manifest) -> dict[str, str]:
     return {"lamplighter": json.dumps(says, sort_keys=True)}
 
 
-def _quarantined(run: Run, schema: pa.Schema, pulled: pa.Table, reasons: pa.ListArray) -> pa.Table:
+def _quarantined(run: Run, schema: pa.Schema, pulled: pa.Table, reasons: pa.ListArray[Any]) -> pa.Table:
     count = len(pulled)
     return pa.table(
         [

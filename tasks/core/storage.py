@@ -134,6 +134,7 @@ class Lake(Folder):
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("ab") as file:
                 file.write(data)
+        after_change("append", key)
 
     def create(self, key: str, data: bytes) -> bool:
         """Puts a file in place only where none stands; False if one did. Of two at once, one wins."""

@@ -35,9 +35,7 @@ class Workers:
         """The function's result; its exceptions pass. WorkerError when the child died or overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
-        executor = get_reusable_executor(
-            max_workers=self.count, initializer=_start, initargs=(self.count,), timeout=600
-        )
+        executor = get_reusable_executor(max_workers=self.count, env=_thread_limits(self.count), timeout=600)
         try:
             result: T = executor.submit(function, *args, **kwargs).result(timeout=self.timeout_seconds)
         except FutureTimeoutError as error:

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core import layout, rejects, snapshot
 from tasks.core.contract import predictions_schema
+from tasks.core.errors import ModelBlocked
 from tasks.core.job import Job
 from tasks.core.manifest import SnapshotRecord
 from tasks.core.model import LoadedModel, load_model, score_with_bisection
 from tasks.core.profile import BatchProfile, ReferenceProfile, profile_batch
 from tasks.core.reasons import rejects_table
-from tasks.core.registry import ModelVersion, Registry
+from tasks.core.model_version import ModelVersion
+from tasks.core.registry import Registry
 from tasks.core.storage import Lake
 from tasks.core.window import Window
 from tasks.core.workers import peak_memory_bytes
@@ -45,7 +47,7 @@ class BatchScored(BaseModel):
     scored: int
     rejected: int
     features: BatchProfile
-    predictions: BatchProfile | None
+    predictions: BatchProfile
     peak_memory_bytes: int
 
 
@@ -55,23 +57,23 @@ def score_batch(task: Scoring, batch: int) -> BatchScored:
     if task.lake.exists(done):
         return BatchScored.model_validate_json(task.lake.read_bytes(done))
     table, rows = _rows_to_score(task, batch)
-    model = _model(task.lake, task.model)
+    model = _model(task)
     predictions, kept, culprits = score_with_bisection(
         model, table, rows, task.job.output.columns, give_up_after=task.give_up_after
     )
     if len(kept) < len(rows):
-        table = table.take(pa.array(np.flatnonzero(np.isin(rows, kept))))
+        table = table.take(np.flatnonzero(np.isin(rows, kept)))
     with task.lake.parquet_writer(
         f"{task.workspace}/{layout.checkpoint(batch)}", predictions_schema(task.job)
     ) as writer:
         writer.write_table(_published_rows(task, table, predictions))
     rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.scored(batch)}", rejects_table(culprits))
-    features, scores = _profiles(task.lake, task.model)
+    features, scores = profiles_of(task.lake, task.model)
     result = BatchScored(
         scored=len(kept),
         rejected=len(culprits),
         features=profile_batch(features, table),
-        predictions=profile_batch(scores, predictions) if scores else None,
+        predictions=profile_batch(scores, predictions),
         peak_memory_bytes=peak_memory_bytes(),
     )
     task.lake.write_bytes(done, result.model_dump_json().encode())
@@ -82,7 +84,7 @@ def _rows_to_score(task: Scoring, batch: int) -> tuple[pa.Table, rejects.Rows]:
     first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
     rows = rejects.read_taken_out(task.lake, task.workspace, batch, bounds).remaining
     table = snapshot.read_batch(task.lake, task.workspace, batch)
-    return (table if len(rows) == end - first else table.take(pa.array(rows - first))), rows
+    return (table if len(rows) == end - first else table.take(rows - first)), rows
 
 
 def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa.Table:
@@ -101,11 +103,35 @@ def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa
     return pa.table(columns, schema=predictions_schema(task.job))
 
 
-@lru_cache(maxsize=2)
-def _model(lake: Lake, version: ModelVersion) -> LoadedModel:
-    return load_model(Registry(lake), version)
+def _model(task: Scoring) -> LoadedModel:
+    return _load(task.lake, task.model.name, task.model.version, task.model.digest)
 
 
 @lru_cache(maxsize=2)
-def _profiles(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile | None]:
-    return Registry(lake).reference_profiles(version)
+def _load(lake: Lake, name: str, version: int, digest: str) -> LoadedModel:
+    """Kept in the process. The parent has tried the probe rows; digests and types are checked here again."""
+    registry = Registry(lake)
+    found = registry.version(name, version)
+    if found.digest != digest:
+        raise ModelBlocked(
+            f"{found} is not the version that this run was planned with: its digest is {found.digest}, and was {digest}",
+            state="no row of this batch was scored",
+            next_step=f"restore {lake.path('models')}/{name} from a backup",
+        )
+    return load_model(registry, found, probe=False)
+
+
+def profiles_of(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile]:
+    """The reference profiles of the version's features and of its predictions; empty where it was registered without."""
+    return _profiles(lake, version.name, version.version)
+
+
+@lru_cache(maxsize=2)
+def _profiles(lake: Lake, name: str, version: int) -> tuple[ReferenceProfile, ReferenceProfile]:
+    registry = Registry(lake)
+    kept = registry.profile(registry.version(name, version))
+    none = {"rows": 0, "columns": {}}
+    features, predictions = (
+        ReferenceProfile.model_validate(kept.get(role) or none) for role in ("features", "predictions")
+    )
+    return features, predictions

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
 import pyarrow as pa
 
+import expectations
 from tasks.core import rejects, snapshot
-from tasks.core.manifest import SnapshotRecord
+from tasks.core.manifest import ExpectationRecord, SnapshotRecord, SuiteRecord
 from tasks.core.project import Definition
-from tasks.core.reasons import rejects_table
+from tasks.core.reasons import REJECTS_SCHEMA
 from tasks.core.storage import Lake
 from tasks.shards import validating
 from tasks.shards.validating import BatchMeasure, Suite, SuiteResult
@@ -31,7 +33,7 @@ def suite_of(definition: Definition) -> Suite | None:
     """The job's suite, checked against its columns; SuiteError names what is wrong."""
     if definition.suite_text is None or definition.job.suite is None:
         return None
-    return validating.load_suite(definition.suite_text, name=definition.job.suite, schema=definition.job.arrow_schema)
+    return _load(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
 
 
 def validate_batch(task: Validation, batch: int) -> BatchMeasure:
@@ -39,24 +41,34 @@ def validate_batch(task: Validation, batch: int) -> BatchMeasure:
     suite = _suite(task.definition)
     table, rows = _rows_to_validate(task, batch)
     measure = validating.measure_batch(suite, table, rows)
-    rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.validated(batch)}", rejects_table(measure.rejections))
-    return measure.without_rejections()
+    rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.validated(batch)}", measure.rejects_table)
+    return replace(measure, rejects_table=REJECTS_SCHEMA.empty_table())
 
 
-def conclude_suite(task: Validation, measures: Sequence[BatchMeasure]) -> SuiteResult:
-    """The suite's result on the whole window; what needs the whole table reads its own columns once more."""
+def conclude_suite(task: Validation, measures: Sequence[BatchMeasure], title: str) -> tuple[SuiteRecord, str]:
+    """The suite's result on the whole window, and its page; what needs the whole table reads its own columns once more."""
     suite = _suite(task.definition)
     whole = None
     if validating.whole_table_columns(suite):
         whole = validating.measure_whole(suite, partial(_read_batches, task))
-        rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.VALIDATED_WHOLE}", rejects_table(whole.rejections))
-    return validating.conclude(suite, measures, whole)
+        rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.VALIDATED_WHOLE}", whole.rejects_table)
+    result = validating.conclude(suite, measures, whole)
+    return _record(result), validating.render_data_docs(result, title)
+
+
+def _record(result: SuiteResult) -> SuiteRecord:
+    kept = ExpectationRecord.model_fields.keys()
+    outcomes = [{key: value for key, value in vars(one).items() if key in kept} for one in result.results]
+    return SuiteRecord.model_validate(
+        {"name": result.suite, "digest": result.digest, "success": result.success, "expectations": outcomes}
+    )
 
 
 def _read_batches(task: Validation, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, rejects.Rows]]:
     for batch in range(task.snapshot.batches):
         table, rows = _rows_to_validate(task, batch, columns)
-        yield table, rows
+        for part in table.combine_chunks().to_batches():
+            yield part, rows
 
 
 def _rows_to_validate(
@@ -65,14 +77,15 @@ def _rows_to_validate(
     first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
     rows = rejects.read_taken_out_by_pull(task.lake, task.workspace, bounds).remaining
     table = snapshot.read_batch(task.lake, task.workspace, batch, columns)
-    return (table if len(rows) == end - first else table.take(pa.array(rows - first))), rows
+    return (table if len(rows) == end - first else table.take(rows - first)), rows
 
 
 @lru_cache(maxsize=4)
-def _cached_suite(text: str, name: str, schema: pa.Schema) -> Suite:
-    return validating.load_suite(text, name=name, schema=schema)
+def _load(text: str, name: str, schema: pa.Schema) -> Suite:
+    custom = [f"expectations.{module.name}" for module in pkgutil.iter_modules(expectations.__path__)]
+    return validating.load_suite(text, name=name, schema=schema, custom=custom)
 
 
 def _suite(definition: Definition) -> Suite:
     assert definition.suite_text is not None and definition.job.suite is not None  # noqa: S101, PT018 - a task has one
-    return _cached_suite(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
+    return _load(definition.suite_text, definition.job.suite, definition.job.arrow_schema)

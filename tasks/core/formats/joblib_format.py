@@ -13,6 +13,8 @@ import functools
 import gzip
 import io
 import lzma
+import math
+import re
 import types
 import zlib
 from collections.abc import Callable, Collection
@@ -80,7 +82,7 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
 
     def find_class(self, module: str, name: str) -> Any:
         found = self.find(module, name)
-        return _ArrayWrapper if (module, name) == ("joblib.numpy_pickle", "NumpyArrayWrapper") else found
+        return _INSTEAD.get(f"{module}.{name}", found)
 
     def load_reduce(self) -> None:
         _check_call(self.stack[-2], self.stack[-1])
@@ -96,12 +98,19 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
 
     def load_build(self) -> None:
         target, state = self.stack[-2], self.stack[-1]
-        if isinstance(target, (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType)):
-            # State set on a class would change it for the whole process.
-            raise NotAllowed(f"a change of {getattr(target, '__name__', target)!r} itself")
-        if isinstance(target, functools.partial):
-            _check_call(functools.partial, state)
+        if isinstance(target, _DtypeRecipe):
+            del self.stack[-2:]
+            self._put_in_place_of(target, target.made_with(state))
+            return
+        _check_change(target, state)
         super().load_build()
+
+    def _put_in_place_of(self, recipe: _DtypeRecipe, made: np.dtype[Any]) -> None:
+        self.stack.append(made)
+        for key, known in reversed(self.memo.items()):
+            if known is recipe:
+                self.memo[key] = made
+                return
 
     def load_legacy(self) -> None:
         raise NotAllowed("an instruction that no current Python writes")
@@ -121,13 +130,94 @@ for _opcode, _handler in {
     _Unpickler.dispatch[_opcode[0]] = _handler
 
 
+class _DtypeRecipe:
+    """A numpy type between its two instructions: its code, and its parts. The type is made anew from both.
+
+    numpy takes the parts at their word, and later changes of them too. With a type that hides the objects in it, bytes
+    of the file would be taken for addresses.
+    """
+
+    def __init__(self, code: Any, *_align_and_copy: Any) -> None:
+        if not isinstance(code, str) or not _DTYPE_CODE.fullmatch(code):
+            raise NotAllowed(f"numpy.dtype of {code!r}")
+        self.code = code
+
+    def made_with(self, state: Any) -> np.dtype[Any]:
+        _, order, subarray, names, fields, size, _, flags, *unit = state
+        if subarray is not None:
+            return np.dtype(tuple(subarray))
+        if names is not None:
+            parts = [fields[name] for name in names]
+            formats, offsets = [part[0] for part in parts], [part[1] for part in parts]
+            wanted: Any = {"names": list(names), "formats": formats, "offsets": offsets, "itemsize": size}
+            made: np.dtype[Any] = np.dtype(wanted, align=bool(flags & _ALIGNED))
+            return made
+        return np.dtype(self.code + _time_unit(*unit)).newbyteorder(order)
+
+
+_DTYPE_CODE = re.compile(r"[biufcmMOSUV]\d*")
+_ALIGNED = 0x80
+
+
+def _time_unit(metadata: Any = None) -> str:
+    """Of datetime64 and timedelta64: '[25us]'."""
+    if metadata is None:
+        return ""
+    name, count, *_ = metadata[1]
+    return f"[{int(count)}{name.decode()}]"
+
+
+def _latin1(text: str, _encoding: str) -> bytes:
+    # Protocol 2 writes bytes as text. The real function knows encodings that are programs.
+    return text.encode("latin1")
+
+
+_INSTEAD: dict[str, Any] = {
+    "_codecs.encode": _latin1,
+    "joblib.numpy_pickle.NumpyArrayWrapper": _ArrayWrapper,
+    "numpy.dtype": _DtypeRecipe,
+}
+
+
 def _check_call(function: Any, arguments: Any) -> None:
+    """Refuses calls of allowed names that take bytes for something else."""
+    if type(arguments) is not tuple:
+        # What is checked here must be what is called with.
+        raise NotAllowed("a call whose arguments are no tuple")
+    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+    first = arguments[0] if arguments else None
     if function is np.ndarray:
         # np.ndarray(shape, object, buffer) takes raw bytes for addresses of objects.
         raise NotAllowed("numpy.ndarray called as a function")
-    if function is functools.partial and not (arguments and may_be_partial(arguments[0])):
-        held = arguments[0] if arguments else None
-        raise NotAllowed(f"functools.partial of {getattr(held, '__qualname__', held)}")
+    if function is functools.partial and not may_be_partial(first):
+        raise NotAllowed(f"functools.partial of {getattr(first, '__qualname__', first)}")
+    if name == "numpy._core.multiarray.scalar" and getattr(first, "names", None):
+        raise NotAllowed("a numpy scalar with fields")
+    if name == "numpy._core.numeric._frombuffer" and type(first) not in (bytes, bytearray):
+        raise NotAllowed("an array that shares the memory of another")
+
+
+def _check_change(target: Any, state: Any) -> None:
+    """Refuses state for what has its state already, or is no file's to change."""
+    if isinstance(target, type | types.FunctionType | types.BuiltinFunctionType | types.ModuleType | np.dtype):
+        # State set on a class would change it for the whole process.
+        raise NotAllowed(f"a change of {getattr(target, '__name__', target)!r} itself")
+    if isinstance(target, np.ndarray):
+        _check_array_state(target, state)
+    if isinstance(target, functools.partial):
+        _check_call(functools.partial, state)
+
+
+def _check_array_state(target: np.ndarray[Any, Any], state: Any) -> None:
+    if target.size:
+        raise NotAllowed("a change of an array that is in use")
+    shape, _, _, values = state[1:5] if len(state) > _OLD_STATE else state
+    if type(state) is not tuple or (isinstance(values, list) and len(values) != math.prod(shape)):
+        # numpy does not count the objects of the list, and reads on behind its end.
+        raise NotAllowed("an array of objects with fewer objects than its shape says")
+
+
+_OLD_STATE = 4  # Entries, before the version was the first of them.
 
 
 class _Inert:
@@ -149,14 +239,6 @@ class _Inert:
     def add(self, _item: Any) -> None: ...
 
 
-# Real while listing: what tells joblib's reader where an array ends. None of them runs anything.
-_FRAMING: dict[str, Any] = {
-    "numpy.dtype": np.dtype,
-    "numpy.ndarray": np.ndarray,
-    "numpy.memmap": np.ndarray,
-}
-
-
 def _names_in(plain: bytes) -> list[tuple[str, str]]:
     """Every (module, name) that the file looks up, in its order."""
     found: dict[tuple[str, str], Any] = {}
@@ -164,7 +246,7 @@ def _names_in(plain: bytes) -> list[tuple[str, str]]:
     def stand_in(module: str, name: str) -> Any:
         full_name = f"{module}.{name}"
         if (module, name) not in found:
-            found[module, name] = _FRAMING.get(full_name) or type(full_name, (_Inert,), {})
+            found[module, name] = type(full_name, (_Inert,), {})
         return found[module, name]
 
     _read(plain, stand_in)

@@ -1,17 +1,21 @@
 """The geometry of the charts: scales, ticks, bars and path strings. The templates only write down what is made here.
 
-All charts are 400 units wide, so that their text is of one size and still legible on a narrow phone.
+All charts are 340 units wide, so that their text is of one size and still legible on a narrow phone.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tasks.core.pages.wording import number, share
 
-WIDTH = 400
+WIDTH = 340
+# What differs by less is one value to the eye; what is larger cannot be told from infinity in a chart.
+_FLAT, _LARGEST = 1e-9, 1e300
+_MOST_DOTS, _LETTER = 60, 11
 _CHARACTER = 6.1  # About the width of a character of the axis labels, in the chart's units.
 
 
@@ -53,9 +57,9 @@ class Frame:
     """The area inside the axes."""
 
     height: float
-    left: float = 46
+    left: float = 42
     right: float = WIDTH - 8
-    top: float = 8
+    top: float = 18
     bottom: float = 0
 
     @property
@@ -111,6 +115,7 @@ class Trend:
     line: str
     dots: tuple[tuple[float, float], ...]
     limit_at: float | None
+    limit_label_at: float
     slots: tuple[Box, ...]
 
 
@@ -125,18 +130,18 @@ class Stack:
 
 def finite(value: float | None) -> float | None:
     """The value, or None for what cannot be drawn."""
-    return value if value is not None and math.isfinite(value) else None
+    return value if value is not None and abs(value) <= _LARGEST else None
 
 
 def nice_ticks(low: float, high: float, about: int = 4) -> tuple[float, ...]:
     """Round values, evenly spaced, that enclose [low, high]: steps of 1, 2, 2.5 or 5 times a power of ten."""
-    if not high > low:
-        high = low + (abs(low) or 1.0)
+    if high - low <= max(_FLAT * max(abs(low), abs(high)), 1 / _LARGEST):
+        low, high = (low - abs(low) / 2, low + abs(low) / 2) if abs(low) > 1 / _LARGEST else (0.0, 1.0)
     rough = (high - low) / max(about, 1)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * (1 - 1e-9))
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return tuple(round(k * step, 12) for k in range(first, last + 1))
+    return tuple(float(f"{k * step:.12g}") for k in range(first, last + 1))
 
 
 def groups(length: int, at_most: int) -> list[slice]:
@@ -149,7 +154,9 @@ def thin_labels(ticks: Sequence[Tick], *, character: float = _CHARACTER) -> tupl
     """Every k-th tick, with the smallest k at which no two labels touch."""
     for step in range(1, len(ticks) + 1):
         kept = ticks[::step]
-        if all(_room(one, other) > (len(one.label) + len(other.label)) / 2 * character for one, other in _pairs(kept)):
+        if all(
+            _room(one, other) > (len(one.label) + len(other.label) + 2) / 2 * character for one, other in _pairs(kept)
+        ):
             return tuple(kept)
     return tuple(ticks[:1])
 
@@ -181,7 +188,7 @@ def histogram(
     `missing` is today's and the reference's share of missing values; it stands apart, at the right.
     """
     values, others = list(observed), None if reference is None else list(reference)
-    frame = Frame(height=176, bottom=142)
+    frame = Frame(height=182, bottom=148)
     slot = frame.width / (len(values) + (1.5 if missing else 0) or 1)
     lefts = [frame.left + i * slot for i in range(len(values))]
     if missing:
@@ -212,7 +219,7 @@ def row_chart(
     """One category a row, with the share of today as a bar and the reference's as a mark across it."""
     row_height, top = 17.0, 4.0
     bottom = top + row_height * len(labels)
-    frame = Frame(height=bottom + 34, left=120, right=WIDTH - 52, top=top, bottom=bottom)
+    frame = Frame(height=bottom + 34, left=112, right=WIDTH - 50, top=top, bottom=bottom)
     ticks = nice_ticks(0.0, max([*observed, *(reference or []), 1e-6]), 3)
     scale = Scale(0.0, ticks[-1], frame.left, frame.right)
     rows = tuple(
@@ -239,9 +246,10 @@ def trend(
     as_share: bool = False,
 ) -> Trend:
     """A line over windows, of values that are finite or None; `limit` is a line across."""
-    frame = Frame(height=150, bottom=116)
+    frame = Frame(height=150, top=8, bottom=116, right=WIDTH - 32)
     known = [v for v in values if v is not None]
     ticks, scale = _vertical(frame, [*([0.0] if from_zero else []), *known, *([] if limit is None else [limit])])
+    limit_at = None if limit is None else scale(limit)
     slot = frame.width / max(len(values), 1)
     places = [None if v is None else (frame.left + (i + 0.5) * slot, scale(v)) for i, v in enumerate(values)]
     return Trend(
@@ -251,15 +259,16 @@ def trend(
             tuple(Tick(scale(t), share_tick(t, ticks) if as_share else number(t)) for t in ticks),
         ),
         line=line_path(places),
-        dots=tuple(place for place in places if place is not None) if len(values) <= 60 else _lonely(places),
-        limit_at=None if limit is None else scale(limit),
+        dots=tuple(place for place in places if place is not None) if len(values) <= _MOST_DOTS else _lonely(places),
+        limit_at=limit_at,
+        limit_label_at=_beside(limit_at, frame),
         slots=_slots(frame, titles),
     )
 
 
 def stack(labels: Sequence[str], parts: Sequence[Sequence[float]], titles: Sequence[str]) -> Stack:
     """Bars of parts over windows: `parts[p][i]` is the size of part p in window i; the first part is at the bottom."""
-    frame = Frame(height=150, bottom=116)
+    frame = Frame(height=150, top=8, bottom=116, right=WIDTH - 32)
     totals = [sum(column) for column in zip(*parts, strict=True)]
     ticks, scale = _vertical(frame, [0.0, *totals])
     slot = frame.width / max(len(totals), 1)
@@ -303,11 +312,11 @@ def _staircase(run: Sequence[tuple[float, float]], slot: float, bottom: float) -
 
 
 def _label_ticks(frame: Frame, labels: Sequence[str]) -> tuple[Tick, ...]:
-    """Labels below the slots, as many as fit, and none that would stick out at the right."""
+    """Labels below the slots, as many as fit: the last always, and none that would stick out of the chart."""
     slot = frame.width / max(len(labels), 1)
-    ticks = thin_labels([Tick(frame.left + (i + 0.5) * slot, label) for i, label in enumerate(labels)])
-    inside = tuple(t for t in ticks if t.at + len(t.label) * _CHARACTER / 2 <= WIDTH)
-    return inside or ticks[:1]
+    ticks = [Tick(frame.left + (i + 0.5) * slot, label) for i, label in enumerate(labels)]
+    kept = thin_labels(ticks[::-1])[::-1]
+    return tuple(t for t in kept if t.at - len(t.label) * _CHARACTER / 2 >= 0) or kept[-1:]
 
 
 def _slots(frame: Frame, titles: Sequence[str]) -> tuple[Box, ...]:
@@ -326,11 +335,17 @@ def _lonely(places: Sequence[tuple[float, float] | None]) -> tuple[tuple[float, 
 
 
 def _pairs(ticks: Sequence[Tick]) -> Iterator[tuple[Tick, Tick]]:
-    return zip(ticks, ticks[1:], strict=False)
+    return itertools.pairwise(ticks)
 
 
 def _room(one: Tick, other: Tick) -> float:
-    return other.at - one.at
+    return abs(other.at - one.at)
+
+
+def _beside(line_at: float | None, frame: Frame) -> float:
+    """Where a line's label stands: above it, or below where there is no room above."""
+    above = (line_at or 0.0) - 4
+    return above if above >= frame.top + _LETTER else above + _LETTER + 6
 
 
 def _n(value: float) -> str:

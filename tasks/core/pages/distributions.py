@@ -13,6 +13,7 @@ from tasks.core.pages.wording import cut, points, share
 
 _MOST_BINS, _MOST_CATEGORIES = 50, 12
 _LABEL = 17  # Characters that fit beside a bar.
+_HUNDREDS = 100
 _ALIKE = 0.02  # Of all rows: a bin that moved by less is not worth a heading.
 
 
@@ -60,7 +61,7 @@ def what_is_seen(distribution: Distribution) -> str:
     """One sentence: which bin moved most, if any did."""
     bins = [*_bins(distribution), *_missing(distribution)]
     if not any(one.today for one in bins):
-        return "No rows today"
+        return "No rows in this window"
     if distribution.reference is None:
         most = max(bins, key=lambda one: one.today)
         return f"Most in {_quoted(most.label)}: {share(most.today)}"
@@ -69,11 +70,11 @@ def what_is_seen(distribution: Distribution) -> str:
     if abs(moved.today - before) < _ALIKE:
         return f"As in the reference: no bin differs by more than {points(moved.today - before)}"
     more = "More" if moved.today > before else "Fewer"
-    return f"{more} in {_quoted(moved.label)}: {share(moved.today)}, {share(before)} in the reference"
+    return f"{more} in {_quoted(moved.label)}: {share(moved.today)} against {share(before)}"
 
 
 def _quoted(label: str) -> str:
-    return f"‘{cut(label, 40)}’" if label != "missing" else "missing"
+    return f"'{cut(label, 40)}'" if label != "missing" else "missing"
 
 
 def _bins(distribution: Distribution) -> list[_Bin]:
@@ -94,12 +95,12 @@ def _missing(distribution: Distribution) -> list[_Bin]:
 
 
 def _clean(value: float | None) -> float:
-    return value if value is not None and math.isfinite(value) and value > 0 else 0.0
+    return min(value, 1.0) if value is not None and math.isfinite(value) and value > 0 else 0.0
 
 
 def _title(one: _Bin) -> str:
     against = "" if one.reference is None else f", {share(one.reference)} in the reference"
-    return f"{cut(one.label, 120)}: {share(one.today)} today{against}"
+    return f"{cut(one.label, 120)}: {share(one.today)} in this window{against}"
 
 
 def _slots(bins: list[_Bin], distribution: Distribution) -> tuple[Histogram, str]:
@@ -146,17 +147,20 @@ def edge_label(edge: float) -> str:
             return f"{edge / (1e3 if unit == 'k' else limit):.3g}{unit}"
     if edge == int(edge):
         return f"{edge:.0f}"
-    return f"{edge:.5g}" if abs(edge) >= 100 else f"{edge:.3g}"
+    return f"{edge:.5g}" if abs(edge) >= _HUNDREDS else f"{edge:.3g}"
 
 
 def _rows(bins: list[_Bin], distribution: Distribution) -> tuple[RowChart, str]:
-    """The categories in their order; of many the largest, and the rest as one."""
+    """The categories in their order; of many the largest."""
     shown, note = bins, ""
     if len(bins) > _MOST_CATEGORIES:
         ranked = sorted(bins, key=lambda one: max(one.today, one.reference or 0.0), reverse=True)
         kept, rest = ranked[:_MOST_CATEGORIES], ranked[_MOST_CATEGORIES:]
-        shown = [*kept, _merge(rest, f"{len(rest):,} others")]
-        note = f"The {_MOST_CATEGORIES} largest of {len(bins):,} categories, and the rest as one."
+        # Not as a bar: all the others together would press those that are named flat.
+        shown, note = (
+            kept,
+            f"The {_MOST_CATEGORIES} largest of {len(bins):,} categories; {_title(_merge(rest, 'the others'))}.",
+        )
     shown = [*shown, *_missing(distribution)]
     chart = row_chart(
         [cut(one.label, _LABEL) or "(empty)" for one in shown],

@@ -44,6 +44,8 @@ def _environment() -> jinja2.Environment:
         "count": wording.count,
         "share": wording.share,
         "number": wording.number,
+        "fixed": wording.fixed,
+        "figure": wording.figure,
         "seconds": wording.seconds,
         "size": wording.size,
         "instant": wording.instant,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from tasks.core.figures import Figures
@@ -121,7 +121,6 @@ class JobLine:
     description: str = ""
     last: WindowPoint | None = None
     windows: int = 0
-    published: int = field(default=0)
 
 
 def run_seconds(manifest: Manifest) -> float | None:

@@ -74,15 +74,22 @@ def readers_see(manifest: Manifest, standing: Manifest | None) -> str:
     seen = manifest if manifest.is_published else standing
     if seen is None:
         return "Nothing for this window: it has not been published."
-    whose = "This run’s" if seen is manifest else f"What run {seen.run_id} published on {instant(seen.finished_at)}:"
+    whose = "This run's" if seen is manifest else f"What run {seen.run_id} published on {instant(seen.finished_at)}:"
     return f"{whose} {plural(seen.rows.scored, 'row')}, scored by {seen.model.name} version {seen.model.version}."
 
 
 def next_step(manifest: Manifest) -> str:
     """What to do now: the run's own word, or that nothing is to be done."""
     if manifest.next_step:
-        return manifest.next_step
+        return capitalised(manifest.next_step)
+    if manifest.verdict == "published_with_warnings" and manifest.is_published:
+        return "Read the warnings. The rows are published, and nothing has to be repeated."
     return "Nothing to do." if manifest.is_published else f"`lamplighter show {manifest.job} --as-of {manifest.as_of}`"
+
+
+def capitalised(sentence: str) -> str:
+    """The sentence with a capital, unless it begins with a command."""
+    return sentence if sentence.startswith("lamplighter ") else sentence[:1].upper() + sentence[1:]
 
 
 def pieces(sentence: str) -> tuple[Piece, ...]:

@@ -8,14 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.figures import Distribution
 from tasks.core.manifest import ExpectationRecord, FeatureDriftRecord, Manifest, RowCounts
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.distributions import Figure, draw
-from tasks.core.pages.inputs import PublishedColumn, QuarantineExample, WindowPage, run_seconds
+from tasks.core.pages.inputs import QuarantineExample, WindowPage, run_seconds
 
 MOST_FIGURES, MOST_PREDICTIONS, MOST_DRIFT_ROWS, MOST_COLUMNS = 24, 6, 100, 200
 MOST_EXPECTATIONS, MOST_REASONS, MOST_EXAMPLES, MOST_CELLS, MOST_FACTS = 50, 30, 5, 12, 60
+
+# Rules of thumb, and shown as such: below the first a feature moved little; a bar that is full moved much.
+_LITTLE, _MUCH = 0.1, 0.25
 
 _CONSEQUENCES = {
     "blocks": ("Blocks the run", "stop"),
@@ -110,6 +112,7 @@ def render_window(page: WindowPage) -> str:
         fates=fates(manifest.rows),
         balance=balance(manifest),
         suite=manifest.suite,
+        absent=_absent(page, drift, figures, predictions),
         failed=failed[:MOST_EXPECTATIONS],
         failed_count=len(failed),
         held=held[:MOST_EXPECTATIONS],
@@ -143,7 +146,7 @@ def fates(rows: RowCounts) -> tuple[Fate, ...]:
         ("exact duplicates", "duplicates", rows.duplicates),
     ]
     if undecided > 0:
-        named.append(("not scored: the run ended before", "undecided", undecided))
+        named.append(("not scored", "undecided", undecided))
     whole = max(rows.pulled, 1)
     parts, start = [], 0.0
     for name, kind, amount in named:
@@ -217,7 +220,7 @@ def drift_sentence(drift: Sequence[FeatureDriftRecord]) -> str:
     known = [one for one in drift if _is_known(one.psi)]
     if not known:
         return "No feature could be compared with a reference."
-    little = sum((one.psi or 0.0) < 0.1 for one in known)
+    little = sum((one.psi or 0.0) < _LITTLE for one in known)
     most = known[0]
     name, psi = wording.cut(most.column, 80), wording.number(most.psi)
     return f"{name} lies farthest from the reference (PSI {psi}); {little} of {len(known)} features are below 0.1."
@@ -240,8 +243,8 @@ def _feature_figures(page: WindowPage, drift: Sequence[FeatureDriftRecord]) -> l
 def _drift_rows(drift: Sequence[FeatureDriftRecord], figures: Sequence[Figure]) -> list[DriftRow]:
     anchors = {figure.column: figure.anchor for figure in figures}
     longest = max([one.psi for one in drift if one.psi is not None and math.isfinite(one.psi)], default=0.0)
-    # Never less than 0.25 for a full bar: a quiet day is to look quiet.
-    scale = max(longest, 0.25)
+    # A quiet day is to look quiet.
+    scale = max(longest, _MUCH)
     return [DriftRow(one, _bar(one.psi, scale), anchors.get(one.column)) for one in drift]
 
 
@@ -250,6 +253,21 @@ def _bar(value: float | None, whole: float) -> float:
     if value is None or math.isnan(value) or value <= 0 or whole <= 0:
         return 0.0
     return min(value / whole, 1.0) * 100
+
+
+def _absent(
+    page: WindowPage, drift: Sequence[object], figures: Sequence[object], predictions: Sequence[object]
+) -> list[str]:
+    """The parts that a page may have and this one has not, so that nobody looks for them."""
+    manifest = page.manifest
+    said = {
+        "No expectation was checked: the job has no suite, or the run ended before.": manifest.suite is not None,
+        "No row is in quarantine.": manifest.rows.quarantined > 0 or bool(manifest.quarantine_reasons),
+        "No prediction is drawn: no row was scored.": manifest.rows.scored > 0 or bool(predictions),
+        "No prediction is drawn: no distribution was recorded.": manifest.rows.scored == 0 or bool(predictions),
+        "No feature is compared: the run ended before, or the model version has no reference.": bool(drift or figures),
+    }
+    return [sentence for sentence, is_there in said.items() if not is_there]
 
 
 def _stages(manifest: Manifest) -> list[Stage]:
@@ -262,7 +280,7 @@ def _stages(manifest: Manifest) -> list[Stage]:
 
 def _rows_per_second(manifest: Manifest) -> float | None:
     elapsed = run_seconds(manifest)
-    return manifest.rows.pulled / elapsed if elapsed and manifest.rows.pulled else None
+    return manifest.rows.pulled / elapsed if elapsed and manifest.rows.pulled and manifest.is_published else None
 
 
 def _bounds(manifest: Manifest) -> str:
@@ -284,7 +302,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact("Code digest", code.digest, is_code=True),
         Fact("Job digest", manifest.job_digest, is_code=True),
         Fact("Plan key", manifest.plan_key, is_code=True),
-        Fact("Version of the table’s contract", str(manifest.contract_version)),
+        Fact("Version of the table's contract", str(manifest.contract_version)),
     ]
     return [*facts, *_facts_that_may_lack(manifest)]
 

@@ -7,11 +7,14 @@ import math
 import re
 from zoneinfo import ZoneInfo
 
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 _LONGEST = 200
 # What XML and HTML cannot hold, or UTF-8 cannot: control characters, halves of surrogate pairs, two non-characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MINUTE, _HOUR = 60, 3600
+_THOUSAND = 1000
+_ABSURD = 1e15  # No count, share, time or size is larger; written out it would fill a line.
+_TENTH, _SMALL, _TINY = 0.1, 0.01, 0.0001
 
 
 def printable(text: str) -> str:
@@ -28,20 +31,19 @@ def cut(text: str | None, longest: int = _LONGEST) -> str:
 
 def count(value: float | None) -> str:
     """1234567 is 1,234,567."""
-    return UNKNOWN if _unknown(value) else _infinite(value) or f"{value:,.0f}"
+    return number(value) if value is None or not abs(value) < _ABSURD else f"{value:,.0f}"
 
 
 def share(value: float | None) -> str:
     """0.021 is 2.1 %. Nothing is rounded to none or to all."""
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < _ABSURD:
         return UNKNOWN
     if value in (0, 1):
         return f"{value * 100:.0f} %"
-    if 0 < value < 0.0001:
-        return "< 0.01 %"
-    if 0.9999 < value < 1:
-        return "> 99.99 %"
-    return f"{value * 100:.{2 if abs(value) < 0.01 or 0.99 < value < 1 else 1}f} %"
+    to_an_end = min(abs(value), abs(1 - value))
+    if to_an_end < _TINY:
+        return "< 0.01 %" if value < 1 - value else "> 99.99 %"
+    return f"{value * 100:.{2 if to_an_end < _SMALL else 1}f} %"
 
 
 def points(difference: float) -> str:
@@ -51,22 +53,35 @@ def points(difference: float) -> str:
 
 def number(value: float | None) -> str:
     """A figure to three digits: 0.0344, 12.3, 1,234."""
-    if _unknown(value):
+    if value is None or math.isnan(value):
         return UNKNOWN
-    if infinite := _infinite(value):
-        return infinite
-    assert value is not None
-    if value != 0 and abs(value) < 0.0001:
+    if math.isinf(value):
+        return _infinite(value)
+    if value != 0 and not _TINY <= abs(value) < _ABSURD:
         return f"{value:.1e}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if abs(value) >= _THOUSAND else f"{value:.3g}"
+
+
+def figure(value: float | None) -> str:
+    """As number, with its zeros at the end, so that a column of them is easy to compare: 0.180, 12.0."""
+    if value is None or not _TINY <= abs(value) < _THOUSAND:
+        return number(value)
+    return f"{value:#.3g}".rstrip(".")
+
+
+def fixed(value: float | None) -> str:
+    """A statistic to three decimals, so that a column of them lines up."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return f"{value:.3f}" if abs(value) < _ABSURD else number(value)
 
 
 def seconds(value: float | None) -> str:
     """12 ms, 3.4 s, 2 min 5 s, 1 h 7 min."""
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < _ABSURD:
         return UNKNOWN
-    if value < 0.1:
-        return f"{value * 1000:.0f} ms" if value >= 0.001 or value <= 0 else "< 1 ms"
+    if value < _TENTH:
+        return f"{value * _THOUSAND:.0f} ms" if value >= 1 / _THOUSAND or value <= 0 else "< 1 ms"
     if value < _MINUTE:
         return f"{value:.1f} s"
     if value < _HOUR:
@@ -76,12 +91,12 @@ def seconds(value: float | None) -> str:
 
 def size(value: float | None) -> str:
     """Bytes in decimal units: 1234567 is 1.2 MB."""
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < _ABSURD:
         return UNKNOWN
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if abs(value) < 1000 or unit == "TB":
+        if abs(value) < _THOUSAND or unit == "TB":
             break
-        value /= 1000
+        value /= _THOUSAND
     return f"{value:,.0f} {unit}" if unit == "bytes" else f"{value:,.1f} {unit}"
 
 
@@ -127,9 +142,5 @@ def _utc(value: dt.datetime) -> dt.datetime:
     return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
-def _unknown(value: float | None) -> bool:
-    return value is None or math.isnan(value)
-
-
-def _infinite(value: float | None) -> str:
-    return "" if value is None or not math.isinf(value) else ("∞" if value > 0 else "-∞")
+def _infinite(value: float) -> str:
+    return "∞" if value > 0 else "-∞"

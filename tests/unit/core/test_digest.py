@@ -296,6 +296,16 @@ def test_encodings_of_equal_values_hash_alike(one, other):
     assert one_column(one) == one_column(other)
 
 
+def test_what_lies_under_a_null_does_not_count():
+    validity = pa.py_buffer(b"\x01")  # Of two values the first is valid; under the second lies 99.
+    codes = pa.Array.from_buffers(pa.int32(), 2, [validity, pa.py_buffer(np.array([0, 99], np.int32))])
+    assert one_column(pa.DictionaryArray.from_arrays(codes, ["a"], safe=False)) == one_column(pa.array(["a", None]))
+    assert one_column(codes) == one_column(pa.array([0, None]))
+    signalling = np.array([0, 0x7FF0000000000001], np.uint64)
+    floats = pa.Array.from_buffers(pa.float64(), 2, [validity, pa.py_buffer(signalling)])
+    assert one_column(floats) == one_column(pa.array([0.0, None]))
+
+
 def test_all_nan_are_one_value_even_signalling():
     bits = np.array([0x7FF8000000000000, 0xFFF8000000000001, 0x7FF0000000000001], np.uint64)
     low, high = zip(*one_column(pa.array(bits.view(np.float64), from_pandas=False)), strict=True)
@@ -310,6 +320,7 @@ DISTINCT = [
     pa.array(["", "0", "1", "a"]),
     pa.array([b"", b"0", b"1", b"a"]),
     pa.array([decimal.Decimal(0), decimal.Decimal(1), decimal.Decimal("0.1")]),
+    pa.array([decimal.Decimal(10**74 + 1), decimal.Decimal(10**74 + 2)]),
     pa.array([0, 1], pa.date32()),
     pa.array([0, 1], pa.timestamp("us", "UTC")),
     pa.array([0, 1], pa.timestamp("us")),
@@ -415,7 +426,10 @@ def test_values_swapped_between_rows_change_the_digest():
 
 def test_json_digest_by_hand():
     # printf '%s' '{"a":[1,null,"\u00e9"],"b":0.1}' | sha256sum
-    assert digest_json({"b": 0.1, "a": [1, None, "é"]}) == "c4a3605abc4d143576ed174e5f059c47c1d1264f7c618237a86d8fba19d4df12"
+    assert (
+        digest_json({"b": 0.1, "a": [1, None, "é"]})
+        == "c4a3605abc4d143576ed174e5f059c47c1d1264f7c618237a86d8fba19d4df12"
+    )
     # printf '' | sha256sum
     assert digest_bytes(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 

@@ -1,0 +1,61 @@
+# Everything starts from Python 3.11 with venv and pip; uv is used where it is found.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+UV     := $(shell command -v uv)
+ROWS   ?= 1000000
+
+# Bytecode is written at installation: without it each start takes two to three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test test-extras lint bench crash up lock schema clean
+
+demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
+	$(BIN)/lamplighter demo
+
+test: $(VENV)/.dev ## The tests, without what needs a browser, Java or heavy extras
+	$(BIN)/python -m pytest -m "not extras and not slow"
+
+test-extras: $(VENV)/.extras ## The tests that need a browser, Java or heavy extras
+	$(BIN)/python -m pytest -m "extras and not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev ## Figures as ratios; ROWS=5000000 sets the size
+	$(BIN)/python -m tests.bench --rows $(ROWS)
+
+schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
+	$(BIN)/lamplighter schema > deployments/job.schema.json
+
+# Locks hold hashes and no address. `make lock` needs uv, as `pip install uv` brings it.
+LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group build
+lock:
+	$(LOCK) --extra demo -o requirements.lock
+	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
+	$(LOCK) --extra demo --extra postgresql --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
+
+clean:
+	rm -rf $(VENV) lake .demo dist
+
+define install
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check) --require-hashes -r $(1)
+	$(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check) --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
+	touch $@
+endef
+
+$(VENV)/.run: requirements.lock pyproject.toml
+	$(call install,requirements.lock)
+
+$(VENV)/.dev: .ci/dev.lock pyproject.toml
+	$(call install,.ci/dev.lock)
+	touch $(VENV)/.run
+
+$(VENV)/.extras: .ci/extras.lock pyproject.toml
+	$(call install,.ci/extras.lock)
+	touch $(VENV)/.run $(VENV)/.dev

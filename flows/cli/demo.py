@@ -1,0 +1,93 @@
+"""The command `demo`: a year of real flights, one model, seven scored days, and one day that is blocked."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli import app
+from flows.cli.look import RUN_COLUMNS, RUN_NUMBERS, run_row
+from flows.cli.output import console, paragraph, table
+from flows.cli.run import run_flow, run_score
+from tasks.core.errors import Blocked
+
+if TYPE_CHECKING:
+    from tasks.core.model_version import ModelVersion
+    from tasks.core.storage import Lake
+
+_READING = """How to read the predictions:
+
+  pandas   pd.read_parquet("{table}")
+  DuckDB   SELECT as_of, count(*), avg(probability_late) FROM '{table}/*/*.parquet' GROUP BY ALL ORDER BY 1
+  Polars   pl.read_parquet("{table}")
+
+Reports: {reports}
+Next:    lamplighter show flight_delays --as-of {broken}
+         lamplighter demo --mend, and then score that day: lamplighter score flight_delays --as-of {broken}"""
+
+
+@app.command()
+def demo(
+    context: typer.Context,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Mend the day whose feed the demo broke, and nothing else.")
+    ] = False,
+) -> None:
+    """Set up a warehouse of real flights, train a model, score seven days, and meet one day that is blocked."""
+    from tasks import demo as world  # noqa: PLC0415
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Lake  # noqa: PLC0415
+
+    settings = Settings()
+    lake, warehouse = Lake(settings.lake), Lake(f"{settings.project}/.demo")
+    flights = world.build_warehouse(warehouse)
+    if mend:
+        paragraph(f"The feed is mended. Next: lamplighter score {world.JOB} --as-of {world.BROKEN_DAY}")
+        return
+    paragraph(f"1. The warehouse: {flights:,} flights of 2013, with weather, planes and airports.")
+    model = _production_model(lake, debug=bool(context.obj))
+    benchmark = ", ".join(f"{one['name']} {one['value']:.3f}" for one in _benchmark(lake, model)["metrics"])
+    paragraph(f"2. The model: {model} is production. June, which it had not seen: {benchmark}.")
+    paragraph("3. Seven days, one flow run each, as a scheduler would:")
+    for day in world.SCORED_DAYS:
+        run_score(world.JOB, day, debug=bool(context.obj))
+    paragraph(f"4. And a bad one. {world.break_feed(warehouse)}.")
+    _, error = run_score(world.JOB, world.BROKEN_DAY, debug=bool(context.obj))
+    _print_table(lake, [*world.SCORED_DAYS, world.BROKEN_DAY])
+    if isinstance(error, Blocked):
+        paragraph(f"\n{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.\n")
+    places = {"table": lake.path(f"predictions/{world.JOB}"), "reports": lake.path("reports/index.html")}
+    paragraph(_READING.format(**places, broken=world.BROKEN_DAY))
+
+
+def _production_model(lake: Lake, *, debug: bool) -> ModelVersion:
+    """The production model of the lake; of a new lake, one that is trained and promoted now."""
+    from tasks.core.registry import Registry  # noqa: PLC0415
+    from tasks.demo import JOB  # noqa: PLC0415
+
+    registry = Registry(lake)
+    if JOB in registry.names() and "production" in registry.aliases(JOB):
+        return registry.alias(JOB, "production")
+    version: ModelVersion = run_flow("flows.train", "train", JOB, debug=debug)
+    now = dt.datetime.now(dt.UTC)
+    registry.set_alias(
+        JOB, "production", version.version, at=now, actor="lamplighter demo", reason="the demo's first model"
+    )
+    return version
+
+
+def _benchmark(lake: Lake, model: ModelVersion) -> dict[str, list[dict[str, float]]]:
+    from tasks.core.registry import Registry  # noqa: PLC0415
+
+    return Registry(lake).benchmark(model)
+
+
+def _print_table(lake: Lake, days: list[str]) -> None:
+    from tasks.core.run import latest_manifest  # noqa: PLC0415
+    from tasks.demo import JOB  # noqa: PLC0415
+
+    found = [latest_manifest(lake, JOB, day) for day in days]
+    console.print()
+    table(RUN_COLUMNS[:-2], [run_row(one)[:-2] for one in found if one], numbers=RUN_NUMBERS)

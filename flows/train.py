@@ -1,0 +1,17 @@
+"""The flow `train`: fit, calibrate, benchmark, and register a new version. It promotes nothing."""
+
+# Annotations are values here, not text: Prefect makes a form of them.
+from prefect import flow
+
+from flows.parameters import JobName
+from tasks.core.model_version import ModelVersion
+from tasks.outcome import told_as_state
+from tasks.train import fit, register
+
+
+@flow(name="train", flow_run_name="train {job}")
+@told_as_state
+def train(job: JobName) -> ModelVersion:
+    """Fits the job's estimator on past windows, benchmarks it on later ones, and registers it as a new version."""
+    model = fit(job)
+    return register(job, model, "lamplighter train")

@@ -1,0 +1,33 @@
+"""The pages that people look at: drawn from plain records, touching no file.
+
+render_window: one window. render_index: one job. render_home: all jobs. render_markdown and summary_rows: Prefect's
+artifacts, with the same figures.
+"""
+
+from tasks.core.pages.index_view import render_home, render_index
+from tasks.core.pages.inputs import (
+    IndexPage,
+    JobLine,
+    Link,
+    PublishedColumn,
+    QuarantineExample,
+    WindowPage,
+    WindowPoint,
+)
+from tasks.core.pages.markdown import render_markdown, summary_rows
+from tasks.core.pages.window_view import render_window
+
+__all__ = [
+    "IndexPage",
+    "JobLine",
+    "Link",
+    "PublishedColumn",
+    "QuarantineExample",
+    "WindowPage",
+    "WindowPoint",
+    "render_home",
+    "render_index",
+    "render_markdown",
+    "render_window",
+    "summary_rows",
+]

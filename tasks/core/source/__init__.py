@@ -1,0 +1,105 @@
+"""The one door to a job's source: whatever it is, a stream of Arrow batches comes out.
+
+Batches are as the driver gives them: their types are the source's and may differ from batch to batch, and so may their
+length, up to `batch_rows`. `tasks.core.conform` brings them to the declared types, and `rebatch` to equal length after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+
+import pyarrow as pa
+
+from tasks.core.conform import check_columns, extra_columns
+from tasks.core.job import FilesSource, SqlSource
+from tasks.core.source.address import BlockReader
+from tasks.core.source.files import open_files
+from tasks.core.source.problems import SourceUnavailable, retry
+from tasks.core.source.sql import open_sql
+from tasks.core.storage import Folder
+from tasks.core.window import Window
+
+__all__ = ["BlockReader", "SourceUnavailable", "Stream", "open_source", "rebatch", "retry"]
+
+
+class Stream(Iterator[pa.RecordBatch]):
+    """The batches of a source, in order; `extra` are the columns that it gives and the job does not declare."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], extra: tuple[str, ...]) -> None:
+        self._batches = batches
+        self.extra = extra
+
+    def __next__(self) -> pa.RecordBatch:
+        return next(self._batches)
+
+
+@contextlib.contextmanager
+def open_source(
+    source: SqlSource | FilesSource,
+    *,
+    query: str | None,
+    window: Window,
+    columns: pa.Schema,
+    event_time: str | None,
+    project: Folder,
+    batch_rows: int,
+    read_block: BlockReader | None = None,
+    naive_zone: str | None = None,
+) -> Iterator[Stream]:
+    """The rows of a window, as a stream; closed, and its transaction rolled back, with the block.
+
+    Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
+    were handed out already, and only the caller can begin again. Other errors: SourceError, SchemaBlocked where a
+    declared column is missing, DefinitionError where the job or the installation lacks something.
+    """
+
+    def opened() -> AbstractContextManager[tuple[list[str], Iterator[pa.RecordBatch]]]:
+        if isinstance(source, FilesSource):
+            return open_files(
+                source,
+                window,
+                columns,
+                event_time=event_time,
+                project=project,
+                batch_rows=batch_rows,
+                naive_zone=naive_zone,
+            )
+        return open_sql(
+            source, query or "", window, columns, project=project, batch_rows=batch_rows, read_block=read_block
+        )
+
+    def first_batch() -> tuple[ExitStack, Stream]:
+        with ExitStack() as trial:
+            names, batches = trial.enter_context(opened())
+            check_columns(names, columns.names)
+            first = list(itertools.islice(batches, 1))
+            return trial.pop_all(), Stream(itertools.chain(first, batches), extra_columns(names, columns.names))
+
+    held, stream = retry(first_batch, source.retries)
+    with held:
+        yield stream
+
+
+def rebatch(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows of one schema, in batches of exactly so many rows; the last may be shorter, and none is empty."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += batch.num_rows
+        while count >= rows:
+            whole = _joined(waiting)
+            yield whole.slice(0, rows)
+            count -= rows
+            waiting = [whole.slice(rows)]
+    if count:
+        yield _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]

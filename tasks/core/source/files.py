@@ -1,0 +1,295 @@
+r"""Rows from Parquet or CSV files, on this machine or in an object store, one file after the other in the order of names.
+
+A folder is read with all that is below it, but for names that begin with '.' or '_'. Every file must have the declared
+columns; with `partitioning: hive` those of its path (`day=2013-07-01`) count, as text. Of an interval window the rows
+inside it are read, and those whose event time is missing or cannot be read: pull rejects these, so that they are counted.
+CSV is read as text, for the declared types to decide. An empty field without quotes is missing; in a column that is not
+declared as text so are NA, N/A, NULL and \N.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.csv
+import pyarrow.dataset
+import pyarrow.fs
+
+from tasks.core.conform import check_columns, convert
+from tasks.core.errors import DefinitionError, SourceError
+from tasks.core.job import FilesSource
+from tasks.core.source.local import local_path
+from tasks.core.source.problems import guarded, problem
+from tasks.core.storage import Folder
+from tasks.core.window import Window
+
+# The stubs of pyarrow know its functions for arrays of one type each, and columns here are of any.
+pc: Any = pyarrow.compute
+Batches = Iterator[pa.RecordBatch]
+
+_URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
+_SECRET_IN_URI = re.compile(r"://[^/]*:[^/]*@|secret|password|token", re.IGNORECASE)
+_HIVE = re.compile(r"([^/=]+)=([^/]*)/")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_CSV_MISSING = pa.array(["NA", "N/A", "NULL", "null", "\\N"])
+_CSV_BLOCK_BYTES = 4 << 20
+_EVENT_TIME = pa.timestamp("us", tz="UTC")
+_PASSING_ERRORS = {
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH,
+    errno.EPIPE, errno.EAGAIN, errno.EINTR, errno.ESTALE,
+}  # fmt: skip
+_PASSING_WORDS = re.compile(
+    r"NETWORK_CONNECTION|curlCode|timed? ?out|connection (refused|reset|closed)|SLOW_DOWN|SlowDown|THROTTL|"
+    r"SERVICE_UNAVAILABLE|INTERNAL_FAILURE|HTTP (429|5\d\d)|response code:? (429|5\d\d)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the files are: a file system, a path in it, and how a person names it."""
+
+    system: pyarrow.fs.FileSystem
+    path: str
+    shown: str
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is read of each file."""
+
+    source: FilesSource
+    columns: pa.Schema
+    event_time: str | None
+    window: Window
+    batch_rows: int
+    naive_zone: str | None
+
+    @property
+    def filters(self) -> bool:
+        return self.event_time is not None and self.window.start < self.window.end
+
+
+@contextlib.contextmanager
+def open_files(
+    source: FilesSource,
+    window: Window,
+    columns: pa.Schema,
+    *,
+    event_time: str | None,
+    project: Folder,
+    batch_rows: int,
+    naive_zone: str | None = None,
+) -> Iterator[tuple[list[str], Batches]]:
+    """The names of the first file's columns, and the rows of all files: the declared columns alone."""
+    place = _place(source.path, project)
+    files = _files(place)
+    request = _Request(source, columns, event_time, window, batch_rows, naive_zone)
+    open_file = _open_parquet if source.format == "parquet" else _open_csv
+    names, first = open_file(place, files[0], request)
+    yield names, _rows_of_all(first, lambda path: open_file(place, path, request)[1], files[1:])
+
+
+def _rows_of_all(first: Batches, read: Callable[[str], Batches], others: list[str]) -> Batches:
+    yield from first
+    for path in others:
+        yield from read(path)
+
+
+# --- Which files
+
+
+def _place(path: str, project: Folder) -> _Place:
+    if not _URI.match(path):
+        found = local_path(project, path)
+        return _Place(pyarrow.fs.LocalFileSystem(), found, found)
+    if _SECRET_IN_URI.search(path):
+        # The value is not repeated: it would end in logs.
+        raise DefinitionError(
+            "the job's source.path holds a secret",
+            state="nothing was started",
+            next_step="take it out; an object store's keys come from the environment",
+        )
+    system, inside = _guarded(path, lambda: pyarrow.fs.FileSystem.from_uri(path))
+    return _Place(system, inside, path)
+
+
+def _files(place: _Place) -> list[str]:
+    """Every file to read, in the order of names."""
+    info = _guarded(place.shown, lambda: place.system.get_file_info(place.path))
+    if info.type == pyarrow.fs.FileType.NotFound:
+        raise problem(f"there is no {place.shown}", next_step="put the files there, or mend source.path in the job")
+    if info.type == pyarrow.fs.FileType.File:
+        return [place.path]
+    below = pyarrow.fs.FileSelector(place.path, recursive=True)
+    found = _guarded(place.shown, lambda: place.system.get_file_info(below))
+    files = sorted(one.path for one in found if one.is_file and not _is_hidden(one.path, place.path))
+    if not files:
+        raise problem(
+            f"there is no file in {place.shown}", next_step="put the files there, or mend source.path in the job"
+        )
+    return files
+
+
+def _is_hidden(path: str, folder: str) -> bool:
+    return any(part.startswith((".", "_")) for part in path.removeprefix(folder).strip("/").split("/"))
+
+
+def _from_path(path: str, place: _Place, request: _Request) -> dict[str, str | None]:
+    """The values that a Hive-partitioned file has by its path, of declared columns."""
+    if request.source.partitioning is None:
+        return {}
+    found = {unquote(name): unquote(value) for name, value in _HIVE.findall(path.removeprefix(place.path).lstrip("/"))}
+    return {
+        name: None if value == _HIVE_NULL else value for name, value in found.items() if name in request.columns.names
+    }
+
+
+# --- One file
+
+
+def _open_parquet(place: _Place, path: str, request: _Request) -> tuple[list[str], Batches]:
+    def dataset() -> Any:
+        return pyarrow.dataset.dataset(path, filesystem=place.system, format="parquet")
+
+    opened = _guarded(path, dataset)
+    constants = _from_path(path, place, request)
+    names = [*opened.schema.names, *(name for name in constants if name not in opened.schema.names)]
+    check_columns(names, request.columns.names, where=path)
+    pushed = _pushed_down(opened.schema, request)
+    wanted = [name for name in request.columns.names if name in opened.schema.names]
+
+    def scan() -> Batches:
+        scanner = opened.scanner(
+            columns=wanted, filter=pushed, batch_size=request.batch_rows, batch_readahead=2, fragment_readahead=1
+        )
+        return iter(scanner.to_batches())
+
+    batches = _with_constants(_each(path, scan), constants)
+    return names, batches if pushed is not None else _inside_window(batches, request)
+
+
+def _pushed_down(schema: pa.Schema, request: _Request) -> Any:
+    """The window as a filter that skips row groups, where the file's own type is an instant."""
+    if not request.filters or request.event_time not in schema.names:
+        return None
+    kind: Any = schema.field(request.event_time).type
+    if not pa.types.is_timestamp(kind) or kind.tz is None:
+        return None
+    time = pyarrow.dataset.field(request.event_time)
+    start, end = (pa.scalar(moment, kind) for moment in (request.window.start, request.window.end))
+    return ((time >= start) & (time < end)) | time.is_null()
+
+
+def _open_csv(place: _Place, path: str, request: _Request) -> tuple[list[str], Batches]:
+    header: list[str] = _guarded(path, lambda: _csv_names(place, path))
+    constants = _from_path(path, place, request)
+    names = [*header, *(name for name in constants if name not in header)]
+    check_columns(names, request.columns.names, where=path)
+    wanted = [name for name in request.columns.names if name in header]
+
+    def scan() -> Batches:
+        return _csv_rows(place, path, wanted)
+
+    missing = (_without_missing(batch, request.columns) for batch in _each(path, scan))
+    sliced = (part for batch in missing for part in _sliced(batch, request.batch_rows))
+    return names, _inside_window(_with_constants(sliced, constants), request)
+
+
+def _csv_names(place: _Place, path: str) -> list[str]:
+    with place.system.open_input_stream(path) as stream, _csv(stream, None) as reader:
+        return list(reader.schema.names)
+
+
+def _csv_rows(place: _Place, path: str, wanted: list[str]) -> Batches:
+    with place.system.open_input_stream(path) as stream, _csv(stream, wanted) as reader:
+        yield from reader
+
+
+def _csv(stream: Any, wanted: list[str] | None) -> Any:
+    """A reader of text; without `wanted`, one that is asked for its header."""
+    return pyarrow.csv.open_csv(
+        stream,
+        read_options=pyarrow.csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            # What is not UTF-8 costs its own row, in conform.
+            check_utf8=False,
+            column_types=dict.fromkeys(wanted or [], pa.string()),
+            include_columns=wanted,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _without_missing(batch: pa.RecordBatch, columns: pa.Schema) -> pa.RecordBatch:
+    """Spellings of a missing value become null where they cannot be a text."""
+    arrays = [
+        column
+        if pa.types.is_string(columns.field(name).type)
+        else pc.if_else(pc.is_in(column, _CSV_MISSING), None, column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+# --- Batches
+
+
+def _sliced(batch: pa.RecordBatch, rows: int) -> Batches:
+    return (batch.slice(first, rows) for first in range(0, batch.num_rows, rows))
+
+
+def _with_constants(batches: Batches, constants: dict[str, str | None]) -> Batches:
+    for batch in batches:
+        for name, value in constants.items():
+            if name not in batch.schema.names:
+                batch = batch.append_column(name, pa.array([value] * batch.num_rows, pa.string()))  # noqa: PLW2901
+        yield batch
+
+
+def _inside_window(batches: Batches, request: _Request) -> Batches:
+    """The rows of the window, and those whose event time is missing or cannot be read."""
+    if not request.filters:
+        return batches
+    field = pa.field(str(request.event_time), _EVENT_TIME)
+    return (batch.filter(_is_inside(batch, field, request)) for batch in batches)
+
+
+def _is_inside(batch: pa.RecordBatch, field: pa.Field[Any], request: _Request) -> Any:
+    times, _ = convert(batch.column(field.name), field, naive_zone=request.naive_zone)
+    start, end = (pa.scalar(moment, _EVENT_TIME) for moment in (request.window.start, request.window.end))
+    inside = pc.and_(pc.greater_equal(times, start), pc.less(times, end))
+    return pc.fill_null(inside, True)
+
+
+def _each(path: str, scan: Callable[[], Batches]) -> Batches:
+    """The batches that have rows; what goes wrong with one is told with the file's name."""
+    batches = _guarded(path, scan)
+    while (batch := _guarded(path, lambda: next(batches, None))) is not None:
+        if batch.num_rows:
+            yield batch
+
+
+def _guarded(path: str, call: Callable[[], Any]) -> Any:
+    return guarded(call, (pa.ArrowException, OSError, ValueError), lambda error: _explain(path, error))
+
+
+def _explain(path: str, error: Exception) -> SourceError:
+    message = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    passing = getattr(error, "errno", None) in _PASSING_ERRORS or bool(_PASSING_WORDS.search(message))
+    return problem(
+        f"could not read {path}: {message}",
+        transient=passing,
+        next_step="" if passing else "put a whole file in its place, or mend the job's source",
+    )

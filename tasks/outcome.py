@@ -1,0 +1,50 @@
+"""How a run ends, as a Prefect state that a person understands: Published, AlreadyPublished, Blocked, Failed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+from prefect.states import Completed, Failed
+
+from tasks.core.errors import Blocked, LamplighterError, WindowFinished
+from tasks.core.manifest import Manifest
+
+P = ParamSpec("P")
+
+
+def told_as_state(function: Callable[P, object]) -> Callable[P, Any]:
+    """Makes a flow's function end in a named state; what it raises on purpose is kept in the state, without a traceback."""
+
+    @functools.wraps(function)
+    def told(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            result = function(*args, **kwargs)
+        except WindowFinished as finished:
+            return Completed(name="AlreadyPublished", message=str(finished))
+        except LamplighterError as error:
+            return failed_state(error)
+        if isinstance(result, Manifest):
+            return Completed(name=_published_name(result), message=published_sentence(result), data=result)
+        return Completed(message=str(result), data=result)
+
+    return told
+
+
+def failed_state(error: LamplighterError) -> Any:
+    """The final state of what ended with this error: 'Blocked' is a state of its own, not a crash."""
+    return Failed(name="Blocked" if isinstance(error, Blocked) else "Failed", message=str(error), data=error)
+
+
+def published_sentence(manifest: Manifest) -> str:
+    rows = manifest.rows
+    parts = [f"{rows.scored:,} of {rows.pulled:,} rows scored", f"{rows.quarantined:,} quarantined"]
+    if rows.duplicates:
+        parts.append(f"{rows.duplicates:,} exact duplicates")
+    verdict = (manifest.verdict or "").replace("_", " ")
+    return f"{manifest.job} {manifest.as_of}: {verdict}. {', '.join(parts)}. Run {manifest.run_id}."
+
+
+def _published_name(manifest: Manifest) -> str:
+    return "PublishedWithWarnings" if manifest.verdict == "published_with_warnings" else "Published"

@@ -1,0 +1,171 @@
+"""Report: the pages that people read, and the same numbers as artifacts in the Prefect UI."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.exceptions import MissingContextError
+from prefect.logging import get_run_logger
+
+from tasks.core import contract, layout, pages, quarantine
+from tasks.core.errors import LamplighterError, WindowFinished
+from tasks.core.figures import Figures
+from tasks.core.job import Job
+from tasks.core.manifest import Manifest
+from tasks.core.project import Project
+from tasks.core.run import as_of_labels, latest_manifest, published_manifest
+from tasks.core.settings import Settings
+from tasks.core.storage import Folder, Lake
+from tasks.stage import Stage
+
+# The index shows the newest windows only; reading more manifests would make every run slower than the one before.
+_WINDOWS_IN_INDEX = 400
+
+
+@contextlib.contextmanager
+def reported(job: str, as_of: str) -> Iterator[None]:
+    """Writes the window's report when the block ends, however it ends. A report that fails undoes nothing."""
+    try:
+        yield
+    except WindowFinished:
+        if not Lake(Settings().lake).exists(layout.window_page(job, as_of)):
+            _try_to_report(job, as_of)
+        raise
+    except BaseException:
+        _try_to_report(job, as_of)
+        raise
+    _try_to_report(job, as_of)
+
+
+def write_report(job: str, as_of: str) -> str | None:
+    """The page of the window's last run, the job's index and the list of jobs; the page's path, if there is a run."""
+    settings = Settings()
+    lake, project = Lake(settings.lake), Project(Folder(settings.project))
+    definition = project.load(job).job
+    manifest = latest_manifest(lake, job, as_of)
+    if manifest is None:
+        return None
+    lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
+    lake.write_bytes(layout.index_page(job), _index_html(lake, definition).encode())
+    lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+    path = str(lake.path(layout.window_page(job, as_of)))
+    _write_artifacts(manifest, f"file://{path}")
+    return path
+
+
+def _try_to_report(job: str, as_of: str) -> None:
+    try:
+        report(job, as_of)
+    except Exception as error:  # noqa: BLE001 - the verdict stands, whatever a page cannot draw
+        get_run_logger().warning("The report of %s %s was not written: %s", job, as_of, error)
+
+
+def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
+    labels = as_of_labels(lake, job.job)
+    here = labels.index(manifest.as_of)
+    visible = published_manifest(lake, job.job, manifest.as_of)
+    docs = layout.docs_page(job.job, manifest.as_of)
+    page = pages.WindowPage(
+        manifest=manifest,
+        figures=_figures(lake, manifest),
+        columns=_columns(job),
+        table=_address(lake, layout.PREDICTIONS, job),
+        quarantine_table=_address(lake, layout.QUARANTINE, job),
+        quarantine_examples=[
+            pages.QuarantineExample(reason=label, message=message, column=column, row=row)
+            for label, message, column, row in quarantine.example_rows(lake, job, manifest)
+        ],
+        quarantine_limit=job.limits.quarantine_share,
+        standing=visible if visible and visible.run_id != manifest.run_id else None,
+        reference_name=f"the training data of {manifest.model.name}/{manifest.model.version:04d}",
+        owner=job.owner,
+        index_href="index.html",
+        docs_href=_name(docs) if manifest.suite and lake.exists(docs) else None,
+        previous=_link(job, labels[here - 1]) if here else None,
+        next=_link(job, labels[here + 1]) if here + 1 < len(labels) else None,
+    )
+    return pages.render_window(page)
+
+
+def _index_html(lake: Lake, job: Job) -> str:
+    return pages.render_index(
+        pages.IndexPage(
+            job=job.job,
+            points=_points(lake, job, _WINDOWS_IN_INDEX),
+            columns=_columns(job),
+            table=_address(lake, layout.PREDICTIONS, job),
+            quarantine_table=_address(lake, layout.QUARANTINE, job),
+            description=job.description,
+            owner=job.owner,
+            timezone=job.window.timezone,
+            quarantine_limit=job.limits.quarantine_share,
+            prediction_name=next(iter(job.output.columns)),
+            home_href="../index.html",
+        )
+    )
+
+
+def _home_html(lake: Lake, project: Project) -> str:
+    lines = []
+    for name in project.job_names():
+        # One job's broken YAML must not take the list of all jobs away.
+        with contextlib.suppress(LamplighterError):
+            job = project.load(name).job
+            last = _points(lake, job, 1)
+            lines.append(
+                pages.JobLine(
+                    job=name,
+                    href=f"{name}/index.html",
+                    owner=job.owner,
+                    description=job.description,
+                    last=last[0] if last else None,
+                    windows=len(as_of_labels(lake, name)),
+                )
+            )
+    return pages.render_home(lines)
+
+
+def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
+    found = [latest_manifest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
+    return [
+        pages.WindowPoint.of(one, href=_name(layout.window_page(job.job, one.as_of)), mean_prediction=_mean(one))
+        for one in found
+        if one is not None
+    ]
+
+
+def _mean(manifest: Manifest) -> float | None:
+    return next((one.mean for one in manifest.predictions.values()), None)
+
+
+def _figures(lake: Lake, manifest: Manifest) -> Figures:
+    key = f"{layout.workspace(manifest.job, manifest.as_of, manifest.run_id)}/{layout.FIGURES}"
+    return Figures.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else Figures()
+
+
+def _columns(job: Job) -> list[pages.PublishedColumn]:
+    return [pages.PublishedColumn(*each) for each in contract.column_meanings(job)]
+
+
+def _address(lake: Lake, table: str, job: Job) -> str:
+    return str(lake.path(layout.table(table, job.job)))
+
+
+def _link(job: Job, as_of: str) -> pages.Link:
+    return pages.Link(as_of, _name(layout.window_page(job.job, as_of)))
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]
+
+
+def _write_artifacts(manifest: Manifest, href: str) -> None:
+    key = f"{manifest.job}-{manifest.as_of}".lower().replace("_", "-")
+    with contextlib.suppress(MissingContextError):
+        create_markdown_artifact(pages.render_markdown(manifest, href), key=f"{key}-report")
+        create_table_artifact(pages.summary_rows(manifest), key=f"{key}-rows")
+
+
+report = Stage("Write the report", write_report)

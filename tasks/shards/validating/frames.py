@@ -1,0 +1,170 @@
+"""From Arrow to the data frames that Great Expectations is fast and right on.
+
+GX is vectorised for int64, float64 and pandas' own text; on other types it goes row by row. A check of one column
+gets the values that are there and no others, so that a column keeps its type whether or not a batch has nulls.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+# Above this a float no longer tells neighbouring integers apart.
+_EXACT_IN_FLOAT = 2**53
+
+
+class As(enum.Enum):
+    """How a column's values are handed over: as they are, as floats, or a time as the integer that stands for it."""
+
+    VALUES = "values"
+    FLOATS = "floats"
+    TICKS = "ticks"
+
+
+class View:
+    """Some rows of a batch with their ordinals in the snapshot. Frames are indexed by position in the view."""
+
+    def __init__(self, table: pa.Table, rows: np.ndarray) -> None:
+        self.table = table
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self._arrays: dict[str, pa.Array] = {}
+        self._missing: dict[str, np.ndarray | None] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def at(self, positions: np.ndarray) -> View:
+        """The rows at these positions alone."""
+        return View(self.table.take(pa.array(positions)), self.rows[positions])
+
+    def array(self, name: str) -> pa.Array:
+        """A column in one piece, dictionaries decoded."""
+        if name not in self._arrays:
+            column = self.table.column(name).combine_chunks()
+            if isinstance(column, pa.ChunkedArray):
+                column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+            if types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            self._arrays[name] = column
+        return self._arrays[name]
+
+    def missing(self, name: str) -> np.ndarray | None:
+        """The mask of rows without a value (null or NaN, as in pandas); None where all have one."""
+        if name not in self._missing:
+            self._missing[name] = _missing(self.array(name))
+        return self._missing[name]
+
+    def single(self, name: str, shape: As = As.VALUES) -> pd.DataFrame:
+        """The values that are there of one column."""
+        array, missing = self.array(name), self.missing(name)
+        index = None
+        if missing is not None:
+            index = np.flatnonzero(~missing)
+            array = array.filter(pa.array(~missing))
+        # Values, not a Series: pandas would align that with the index.
+        return pd.DataFrame({name: pd.Series(_CONVERSIONS[shape](array), index=index, copy=False)}, copy=False)
+
+    def several(self, names: tuple[str, ...]) -> pd.DataFrame:
+        """Some columns side by side, with their nulls as pandas has them by default."""
+        return pd.DataFrame({name: _with_nulls(self.array(name)) for name in names}, copy=False)
+
+
+def _missing(array: pa.Array) -> np.ndarray | None:
+    if types.is_floating(array.type):
+        mask = pc.is_null(array, nan_is_null=True)
+        return mask.to_numpy(zero_copy_only=False) if pc.any(mask).as_py() else None
+    if array.null_count == 0:
+        return None
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+
+
+def _tick_type(kind: pa.DataType) -> pa.DataType:
+    """The type whose integers stand for a time: days, or microseconds (nanoseconds where they are the unit)."""
+    if types.is_timestamp(kind):
+        return pa.timestamp("ns" if kind.unit == "ns" else "us", kind.tz)
+    return pa.date32()
+
+
+def _ticks(array: pa.Array) -> np.ndarray:
+    """The integers that stand for the times: every date fits, 9999-12-31 too, and comparing them is fast."""
+    exact = array.cast(_tick_type(array.type))
+    return exact.view(pa.int32() if types.is_date32(exact.type) else pa.int64()).cast(pa.int64()).to_numpy()
+
+
+def tick_of(bound: dt.date | None, kind: pa.DataType) -> int | None:
+    """The integer that stands for a bound, beside those of a column of this type."""
+    if bound is None:
+        return None
+    if types.is_timestamp(kind):
+        microseconds = int(_ticks(pa.array([bound], pa.timestamp("us", kind.tz)))[0])
+        return microseconds * 1000 if kind.unit == "ns" else microseconds
+    return int(_ticks(pa.array([bound], pa.date32()))[0])
+
+
+def _floats(array: pa.Array) -> Any:
+    return array.cast(pa.float64()).to_numpy() if types.is_decimal(array.type) else _values(array)
+
+
+def _values(array: pa.Array) -> Any:
+    """The values of an array without nulls."""
+    kind = array.type
+    if types.is_integer(kind):
+        return _integers(array)
+    if types.is_floating(kind):
+        return array.cast(pa.float64()).to_numpy()
+    if types.is_boolean(kind):
+        return array.to_numpy(zero_copy_only=False)
+    return array.to_pandas().array
+
+
+_CONVERSIONS = {As.VALUES: _values, As.FLOATS: _floats, As.TICKS: _ticks}
+
+
+def _integers(array: pa.Array) -> np.ndarray:
+    try:
+        return array.cast(pa.int64()).to_numpy()
+    except pa.ArrowInvalid:
+        return array.to_numpy()
+
+
+def _with_nulls(array: pa.Array) -> Any:
+    kind = array.type
+    if array.null_count == 0:
+        return _values(array)
+    if types.is_integer(kind):
+        if _fits_float(array):
+            return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return pd.Series(array.to_pylist(), dtype=object).fillna(np.nan)
+    if types.is_floating(kind):
+        return array.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if types.is_boolean(kind):
+        return pd.Series(array.to_pylist(), dtype=object)
+    return array.to_pandas().array
+
+
+def _fits_float(array: pa.Array) -> bool:
+    bounds = pc.min_max(array)
+    low, high = bounds["min"].as_py(), bounds["max"].as_py()
+    return low is None or (low >= -_EXACT_IN_FLOAT and high <= _EXACT_IN_FLOAT)
+
+
+def texts(array: pa.Array) -> pa.Array:
+    """Values as a person reads them."""
+    try:
+        return array.cast(pa.string())
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        return pa.array([None if value is None else str(value) for value in array.to_pylist()], pa.string())
+
+
+@functools.cache
+def empty_frame(schema: pa.Schema) -> pd.DataFrame:
+    """A frame without rows, whose columns have the types that pandas gives to these by default."""
+    return schema.empty_table().to_pandas()

@@ -1,0 +1,140 @@
+"""What GX's own machinery is asked: which metrics decide an expectation, and their values on some data frames.
+
+These are internals of Great Expectations: its version is pinned, and a test holds our results against its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tasks.shards.validating import gx
+from tasks.shards.validating.outcome import MAX_EXAMPLES, ExpectationSpec, Suite
+
+_ONLY_FOR_STATISTICS = ("row_condition", "condition_parser")
+# The metrics that are asked for beside those that GX names, so that batches can be merged, or instead of them.
+_ASKED = {
+    "expect_column_stdev_to_be_between": ("column.standard_deviation", "column.mean"),
+    "expect_column_proportion_of_non_null_values_to_be_between": (),
+}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """GX's object of an expectation, the kwargs of its main metric, and the metrics that decide it, by name."""
+
+    expectation: Any
+    domain: Mapping[str, Any]
+    values: Mapping[str, Any]
+    dependencies: Mapping[str, Any]
+
+    @property
+    def map_metric(self) -> str:
+        return getattr(self.expectation, "map_metric", None) or ""
+
+
+def prepared(spec: ExpectationSpec, suite: Suite) -> Prepared:
+    """An expectation ready to be asked about batches; made once a process."""
+    return _prepare(spec.config, suite.custom)
+
+
+@functools.lru_cache(maxsize=2000)
+def _prepare(config: str, custom: tuple[str, ...]) -> Prepared:
+    gx.import_custom(custom)
+    expectation = build(json.loads(config))
+    dependencies = dependencies_of(expectation, _idle_engine())
+    map_metric = getattr(expectation, "map_metric", None)
+    main = dependencies.get(f"{map_metric}.unexpected_count") or next(iter(dependencies.values()))
+    # Rows are selected here before GX is asked, so that a condition is evaluated once a batch.
+    domain = {key: value for key, value in main.metric_domain_kwargs.items() if key not in _ONLY_FOR_STATISTICS}
+    return Prepared(expectation, domain, dict(main.metric_value_kwargs), dependencies)
+
+
+def build(config: Mapping[str, Any]) -> Any:
+    """GX's own object of an expectation's JSON; whatever GX raises where it is wrong."""
+    gx.great_expectations()
+    from great_expectations.expectations.expectation_configuration import (  # noqa: PLC0415 - GX takes seconds to import
+        ExpectationConfiguration,
+    )
+
+    kwargs = {**config["kwargs"], "batch_id": gx.BATCH_ID}
+    with gx.quiet():
+        return ExpectationConfiguration(**{**config, "kwargs": kwargs}).to_domain_obj()
+
+
+def engine_of(frames: Mapping[str, pd.DataFrame]) -> Any:
+    """An engine of our own: GX contexts shared by threads were seen to validate the wrong frame."""
+    gx.great_expectations()
+    from great_expectations.execution_engine import PandasExecutionEngine  # noqa: PLC0415 - as above
+
+    return PandasExecutionEngine(batch_data_dict=dict(frames))
+
+
+@functools.cache
+def _idle_engine() -> Any:
+    return engine_of({gx.BATCH_ID: pd.DataFrame()})
+
+
+def dependencies_of(expectation: Any, engine: Any) -> dict[str, Any]:
+    """The metrics that an expectation is decided by, by name."""
+    with gx.quiet():
+        found = expectation.get_validation_dependencies(
+            execution_engine=engine, runtime_configuration={"result_format": result_format()}
+        )
+    return dict(found.metric_configurations)
+
+
+def result_format() -> dict[str, Any]:
+    """How much of a result is kept: GX's default for a checkpoint."""
+    return {"result_format": "SUMMARY", "partial_unexpected_count": MAX_EXAMPLES, "return_unexpected_index_query": False}
+
+
+def mask_metric(ready: Prepared, frame_id: str, values: Mapping[str, Any]) -> Any:
+    """The metric whose value is the mask of failing rows."""
+    return _metric(f"{ready.map_metric}.condition", {**ready.domain, "batch_id": frame_id}, values)
+
+
+def part_metrics(spec: ExpectationSpec, ready: Prepared, frame_id: str) -> dict[str, Any]:
+    """The metrics of an aggregate, by name."""
+    domain = {**ready.domain, "batch_id": frame_id}
+    wanted = _ASKED.get(spec.type, tuple(ready.dependencies))
+    known = {name: config.metric_value_kwargs for name, config in ready.dependencies.items()}
+    return {name: _metric(name, domain, known.get(name, {})) for name in wanted}
+
+
+def _metric(name: str, domain: Mapping[str, Any], values: Mapping[str, Any]) -> Any:
+    from great_expectations.validator.metric_configuration import MetricConfiguration  # noqa: PLC0415 - as above
+
+    return MetricConfiguration(name, dict(domain), dict(values))
+
+
+def resolve(
+    frames: Mapping[str, pd.DataFrame], metrics: Sequence[Any]
+) -> tuple[Mapping[Any, Any], Mapping[Any, tuple[str, str]]]:
+    """The values of these metrics by their ids, and of those that raised the message and the traceback."""
+    if not metrics:
+        return {}, {}
+    from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: PLC0415 - as above
+
+    with gx.quiet():
+        calculator = MetricsCalculator(execution_engine=engine_of(frames), show_progress_bars=False)
+        values, aborted = calculator.compute_metrics(list(metrics))
+    errors = {
+        key: (info["exception_info"].exception_message, info["exception_info"].exception_traceback)
+        for key, info in aborted.items()
+    }
+    return values, errors
+
+
+def select(frame: pd.DataFrame, condition: Any) -> Any:
+    """The positions of the rows for which GX holds a row condition to be true."""
+    with gx.quiet():
+        selected = engine_of({gx.BATCH_ID: frame}).get_domain_records(
+            {"batch_id": gx.BATCH_ID, "row_condition": condition}
+        )
+    return selected.index.to_numpy()

@@ -1,0 +1,187 @@
+"""One batch against the expectations: GX's own metric graph, resolved once, and the rows that its masks point at."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from tasks.core.errors import SuiteError
+from tasks.shards.validating import graph
+from tasks.shards.validating.explain import rejects_of
+from tasks.shards.validating.frames import As, View, tick_of
+from tasks.shards.validating.outcome import MAX_EXAMPLES, BatchMeasure, ExpectationSpec, Suite, Tally, no_rejects
+
+# For these a row fails where its value is missing (True) or there (False): Arrow knows without asking GX.
+_NULL_CHECKS = {"expect_column_values_to_be_null": False, "expect_column_values_to_not_be_null": True}
+_ROW_COUNTS = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
+_AS_FLOATS = frozenset({"expect_column_mean_to_be_between", "expect_column_stdev_to_be_between"})
+_MASK = "mask"
+
+
+@dataclass
+class _Question:
+    """What is asked of GX about one expectation, and about which rows."""
+
+    spec: ExpectationSpec
+    view: View
+    tally: Tally
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+
+def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: np.ndarray) -> BatchMeasure:
+    """What a batch says about the expectations that batches can speak of."""
+    specs = [spec for spec in suite.expectations if spec.route in ("rows", "sums")]
+    tallies, rejects = evaluate(suite, specs, batch, rows)
+    return BatchMeasure(tuple(tallies), rejects)
+
+
+def evaluate(
+    suite: Suite, specs: Sequence[ExpectationSpec], batch: pa.Table | pa.RecordBatch, rows: np.ndarray
+) -> tuple[list[Tally], pa.Table]:
+    """A tally for each expectation, and the rows that those with `on_failure: quarantine` take out."""
+    table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
+    _check_columns(suite, specs, table)
+    frames: dict[str, pd.DataFrame] = {}
+    views = _Views(View(table, rows))
+    questions = [_ask(spec, graph.prepared(spec, suite), views, frames) for spec in specs]
+    answers, errors = graph.resolve(frames, [m for question in questions for m in question.metrics.values()])
+    rejects = [_answer(question, answers, errors) for question in questions]
+    return [question.tally for question in questions], pa.concat_tables([no_rejects(), *rejects])
+
+
+def _check_columns(suite: Suite, specs: Iterable[ExpectationSpec], table: pa.Table) -> None:
+    needed = {name for spec in specs for name in spec.columns + spec.condition_columns}
+    if missing := sorted(needed - set(table.schema.names)):
+        raise SuiteError(
+            f"suite '{suite.name}' needs the columns {missing}, and the batch has {table.schema.names}",
+            next_step="load the suite with the schema of the batches",
+        )
+
+
+class _Views:
+    """The rows that each row condition selects, found once a batch."""
+
+    def __init__(self, everything: View) -> None:
+        self.everything = everything
+        self._selected: dict[str, View] = {}
+
+    def of(self, spec: ExpectationSpec, condition: Any) -> View:
+        if not condition:
+            return self.everything
+        key = _condition_key(spec)
+        if key not in self._selected:
+            positions = graph.select(self.everything.several(spec.condition_columns), condition)
+            self._selected[key] = self.everything.at(positions)
+        return self._selected[key]
+
+
+def _condition_key(spec: ExpectationSpec) -> str:
+    return repr(spec.kwargs.get("row_condition", ""))
+
+
+def _ask(spec: ExpectationSpec, ready: graph.Prepared, views: _Views, frames: dict[str, pd.DataFrame]) -> _Question:
+    question = _Question(spec, views.everything, Tally(spec.index))
+    try:
+        question.view = views.of(spec, getattr(ready.expectation, "row_condition", None))
+        question.tally.rows = len(question.view)
+        if spec.type not in _NULL_CHECKS and spec.type not in _ROW_COUNTS:
+            question.metrics = _metrics(spec, ready, question.view, frames)
+    except Exception as error:  # noqa: BLE001 - a check that raises is an outcome, and it blocks
+        question.tally.error = f"{type(error).__name__}: {error}"
+        question.tally.trace = traceback.format_exc()
+    return question
+
+
+def _metrics(
+    spec: ExpectationSpec, ready: graph.Prepared, view: View, frames: dict[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """What GX is to compute, on a frame of the expectation's own columns, which is put among the frames."""
+    alone = "column" in ready.domain and len(spec.columns) == 1
+    shape = _shape(spec, ready) if alone else As.VALUES
+    frame_id = f"{_condition_key(spec)} {spec.columns if not alone else spec.columns[0]!r} {shape.value}"
+    if frame_id not in frames:
+        frames[frame_id] = view.single(spec.columns[0], shape) if alone else view.several(spec.columns)
+    if spec.route != "whole" and frames[frame_id].empty:
+        return {}
+    if not spec.of_rows:
+        return graph.part_metrics(spec, ready, frame_id)
+    values = dict(ready.values)
+    if shape is As.TICKS:
+        kind = view.array(spec.columns[0]).type
+        values |= {name: tick_of(values.get(name), kind) for name in ("min_value", "max_value")}
+    return {_MASK: graph.mask_metric(ready, frame_id, values)}
+
+
+def _shape(spec: ExpectationSpec, ready: graph.Prepared) -> As:
+    """How the values are handed over so that GX is fast and right on them."""
+    if spec.type in _AS_FLOATS:
+        return As.FLOATS
+    bounds = (ready.values.get("min_value"), ready.values.get("max_value"))
+    in_time = any(isinstance(bound, dt.date) for bound in bounds)
+    return As.TICKS if spec.type == "expect_column_values_to_be_between" and in_time else As.VALUES
+
+
+def _answer(question: _Question, answers: Mapping[Any, Any], errors: Mapping[Any, tuple[str, str]]) -> pa.Table:
+    """Fills in the tally; returns the rows to take out."""
+    spec, view, tally = question.spec, question.view, question.tally
+    if tally.error is not None:
+        return no_rejects()
+    lacking = [metric for metric in question.metrics.values() if metric.id not in answers]
+    if lacking:
+        known = [errors[metric.id] for metric in lacking if metric.id in errors] or list(errors.values())
+        tally.error, tally.trace = known[0] if known else ("a metric could not be computed", "")
+        return no_rejects()
+    if len(spec.columns) == 1:
+        missing = view.missing(spec.columns[0])
+        tally.missing = 0 if missing is None else int(missing.sum())
+    if not spec.of_rows:
+        tally.parts = {name: answers[metric.id] for name, metric in question.metrics.items()}
+        return no_rejects()
+    failing = _failing(question, answers)
+    tally.unexpected = len(failing)
+    tally.examples = _examples(spec, view, failing[:MAX_EXAMPLES])
+    return rejects_of(spec, view, failing) if spec.on_failure else no_rejects()
+
+
+def _failing(question: _Question, answers: Mapping[Any, Any]) -> np.ndarray:
+    """The positions of the failing rows; notes how many rows were considered."""
+    spec, view, tally = question.spec, question.view, question.tally
+    if spec.type in _NULL_CHECKS:
+        missing = view.missing(spec.columns[0])
+        if missing is None:
+            missing = np.zeros(len(view), dtype=bool)
+        return np.flatnonzero(missing if _NULL_CHECKS[spec.type] else ~missing)
+    if _MASK not in question.metrics:
+        return np.zeros(0, dtype=np.int64)
+    mask = answers[question.metrics[_MASK].id][0]
+    tally.considered = len(mask)
+    if not isinstance(mask, pd.Series):
+        return np.flatnonzero(mask)
+    failed = mask.to_numpy() if mask.dtype == bool else mask.fillna(value=False).to_numpy(dtype=bool)
+    return mask.index.to_numpy()[failed] if failed.any() else np.zeros(0, dtype=np.int64)
+
+
+def _examples(spec: ExpectationSpec, view: View, positions: np.ndarray) -> list[tuple[int, Any]]:
+    """Ordinal and value of some rows, the value in the shape that GX gives it."""
+    if not len(positions):
+        return []
+    ordinals = view.rows[positions].tolist()
+    columns = {name: view.array(name).take(pa.array(positions)).to_pylist() for name in spec.columns}
+    if len(columns) > 1:
+        # As in a data frame; GX sorts examples, and None does not sort.
+        columns = {name: [math.nan if value is None else value for value in values] for name, values in columns.items()}
+    if "column_A" in spec.kwargs:
+        pair = (columns[str(spec.kwargs[key])] for key in ("column_A", "column_B"))
+        return list(zip(ordinals, zip(*pair, strict=True), strict=True))
+    if len(columns) == 1:
+        return list(zip(ordinals, next(iter(columns.values())), strict=True))
+    records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return list(zip(ordinals, records, strict=True))

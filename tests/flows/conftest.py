@@ -1,0 +1,179 @@
+"""A small world for whole flows: a project with one job, its files, a registered model, and one Prefect server."""
+
+import datetime as dt
+import json
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from prefect.testing.utilities import prefect_test_harness
+
+from tasks.core.formats import get_format
+from tasks.core.job import Prediction
+from tasks.core.manifest import Manifest
+from tasks.core.model import expected_outputs, input_frame
+from tasks.core.model_version import Candidate, InputColumn, InputSchema, Signature
+from tasks.core.profile import reference_profile
+from tasks.core.registry import Registry
+from tasks.core.run import latest_manifest, published_manifest
+from tasks.core.storage import Lake
+
+DAY = "2024-05-01"
+COLUMNS = {"sensor": "string", "at": "timestamp", "kind": "string", "x": "float64", "y": "float64"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _prefect():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@dataclass
+class World:
+    """A project and a lake of their own, with the job `readings`."""
+
+    folder: pathlib.Path
+    lake: Lake
+
+    @property
+    def job_file(self) -> pathlib.Path:
+        return self.folder / "deployments/jobs/readings.yaml"
+
+    def change_job(self, **changes) -> None:
+        """Puts other values into the job; `a__b=1` reaches into a section, None takes a key away."""
+        job = yaml.safe_load(self.job_file.read_text())
+        for path, value in changes.items():
+            *sections, key = path.split("__")
+            section = job
+            for name in sections:
+                section = section.setdefault(name, {})
+            section.pop(key, None)
+            if value is not None:
+                section[key] = value
+        self.job_file.write_text(yaml.safe_dump(job, sort_keys=False))
+
+    def write_suite(self, *expectations: dict) -> None:
+        suite = {"name": "readings", "expectations": list(expectations), "meta": {}}
+        (self.folder / "expectations/readings.json").write_text(json.dumps(suite))
+
+    def write_rows(self, rows: pd.DataFrame, name: str = "a.parquet") -> None:
+        """Puts a file where the job's source reads."""
+        schema = pa.schema([("sensor", pa.string()), ("at", pa.timestamp("us", "UTC")), ("kind", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
+        pq.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), self.folder / "data" / name)
+
+    def score(self, as_of: str = DAY, rescore: str = ""):
+        """The flow's final state."""
+        from flows.score import score
+
+        return score("readings", as_of, rescore, return_state=True)
+
+    def table(self, name: str = "predictions") -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "lake" / name / "readings").sort_values("sensor", ignore_index=True)
+
+    def latest(self, as_of: str = DAY) -> Manifest:
+        manifest = latest_manifest(self.lake, "readings", as_of)
+        assert manifest is not None
+        return manifest
+
+    def published(self, as_of: str = DAY) -> Manifest | None:
+        return published_manifest(self.lake, "readings", as_of)
+
+    def partition_bytes(self, as_of: str = DAY) -> dict[str, bytes]:
+        folder = self.folder / "lake/predictions/readings" / f"as_of={as_of}"
+        return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+
+
+def readings(count: int = 200, day: str = DAY) -> pd.DataFrame:
+    """Rows of one day, each with a key of its own."""
+    random = np.random.default_rng(7)
+    start = pd.Timestamp(day, tz="UTC")
+    return pd.DataFrame(
+        {
+            "sensor": [f"s{number:05d}" for number in range(count)],
+            "at": [start + pd.Timedelta(minutes=number % 1440) for number in range(count)],
+            "kind": random.choice(["hot", "cold"], count),
+            "x": random.normal(size=count),
+            "y": random.normal(size=count),
+        }
+    )
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """Two hundred readings of one day, a suite that passes, and a model of them as production."""
+    for folder in ("deployments/jobs", "expectations", "data"):
+        (tmp_path / folder).mkdir(parents=True)
+    job = {
+        "job": "readings",
+        "window": {"kind": "interval", "every": "1d"},
+        "source": {"type": "files", "path": "data", "format": "parquet"},
+        "keys": ["sensor"],
+        "event_time": "at",
+        "columns": COLUMNS,
+        "suite": "readings",
+        "model": {"name": "readings"},
+        "output": {"columns": {"probability": {"method": "predict_proba", "class": 1}}, "pass_through": ["kind"]},
+        "limits": {"batch_rows": 1000, "quarantine_share": 0.1},
+    }
+    (tmp_path / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
+    made = World(tmp_path, Lake(tmp_path / "lake"))
+    made.write_suite(
+        {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "kind", "value_set": ["hot", "cold"]}, "severity": "critical", "meta": {"on_failure": "quarantine"}}
+    )
+    made.write_rows(readings())
+    register(made.lake, "readings", logistic_model(), {"kind": "string", "x": "float64", "y": "float64"}, {"probability": Prediction(method="predict_proba", class_=1)}, pa.Table.from_pandas(readings(), preserve_index=False))
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
+    return made
+
+
+def logistic_model():
+    """A pipeline that knows 'hot' and 'cold', and takes a missing x as 0."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    columns = ColumnTransformer(
+        [
+            ("kind", OneHotEncoder(handle_unknown="ignore"), ["kind"]),
+            ("numbers", SimpleImputer(strategy="constant", fill_value=0), ["x", "y"]),
+        ]
+    )
+    return make_pipeline(columns, LogisticRegression())
+
+
+def register(lake: Lake, name: str, model, features: dict[str, str], outputs: dict[str, Prediction], sample: pa.Table, target=None):
+    """Fits the model on the sample (by default to x > 0), registers it and makes it production."""
+    inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
+    if target is None:
+        target = (sample["x"].to_numpy() > 0).astype(int)
+    model.fit(input_frame(sample, inputs), target)
+    signature = Signature(inputs=inputs, outputs=outputs)
+    probe = sample.slice(0, 20)
+    registry = Registry(lake)
+    at = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
+    version = registry.register(
+        name,
+        Candidate(
+            model_bytes=get_format("joblib").dump(model),
+            signature=signature,
+            profile={
+                "features": reference_profile(sample.select(list(features))).model_dump(mode="json"),
+                "predictions": reference_profile(expected_outputs(model, signature, sample)).model_dump(mode="json"),
+            },
+            benchmark={},
+            probe=probe,
+            expected=expected_outputs(model, signature, probe),
+        ),
+        at=at,
+        actor="test",
+    )
+    registry.set_alias(name, "production", version.version, at=at, actor="test", reason="a test")
+    return version
