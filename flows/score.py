@@ -14,7 +14,7 @@ from tasks.pull import pull
 from tasks.report import reported
 from tasks.score import conclude_scoring, score_shard
 from tasks.stage import on_each
-from tasks.validate import conclude_validation, validate_shard
+from tasks.validate import check, conclude_validation, validate_shard
 
 
 @flow(name="score", flow_run_name="{job} {as_of}")
@@ -22,6 +22,7 @@ from tasks.validate import conclude_validation, validate_shard
 def score(job: JobName, as_of: AsOf, rescore: Reason = "") -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""
     with reported(job, as_of), opened(job, as_of, rescore=rescore) as planned:
+        check(planned)
         run = pull(planned)
         conclude_validation(run, on_each(validate_shard, run, deal(run)))
         load(run)

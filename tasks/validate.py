@@ -11,13 +11,18 @@ from tasks.core.errors import Blocked
 from tasks.core.run import Run, manifest_of, record, record_timing
 from tasks.core.shards import ShardDone, each_batch, workers_of
 from tasks.core.snapshot import required_record
-from tasks.shards.validation import Validation, conclude_suite, validate_batch
+from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
     from tasks.shards.validating import BatchMeasure
 
 STAGE = "validate"
+
+
+def check_suite(run: Run) -> None:
+    """SuiteError for a suite that is wrong, before a row is pulled."""
+    suite_of(run.definition)
 
 
 def validate_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchMeasure]:
@@ -59,5 +64,6 @@ def _refuse(run: Run) -> None:
     gate.refuse_large_quarantine(run)
 
 
+check = Stage("Check the suite", check_suite)
 validate_shard = Stage("Validate a shard", validate_batches, run_name="Validate shard {batches}")
 conclude_validation = Stage("Judge the expectations", conclude_validated)

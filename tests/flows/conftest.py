@@ -11,8 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+
+from tasks.core.settings import prepare_prefect
+
+prepare_prefect(quiet=True)
+
 from prefect.testing.utilities import prefect_test_harness
 
+from tasks.core.column_types import parse_type
 from tasks.core.formats import get_format
 from tasks.core.job import Prediction
 from tasks.core.manifest import Manifest
@@ -63,8 +69,7 @@ class World:
 
     def write_rows(self, rows: pd.DataFrame, name: str = "a.parquet") -> None:
         """Puts a file where the job's source reads."""
-        schema = pa.schema([("sensor", pa.string()), ("at", pa.timestamp("us", "UTC")), ("kind", pa.string()), ("x", pa.float64()), ("y", pa.float64())])
-        pq.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), self.folder / "data" / name)
+        pq.write_table(as_table(rows), self.folder / "data" / name)
 
     def score(self, as_of: str = DAY, rescore: str = ""):
         """The flow's final state."""
@@ -86,6 +91,12 @@ class World:
     def partition_bytes(self, as_of: str = DAY) -> dict[str, bytes]:
         folder = self.folder / "lake/predictions/readings" / f"as_of={as_of}"
         return {path.name: path.read_bytes() for path in folder.glob("*.parquet")}
+
+
+def as_table(rows: pd.DataFrame) -> pa.Table:
+    """The rows in the job's own types."""
+    schema = pa.schema([(name, parse_type(COLUMNS[name])) for name in rows.columns])
+    return pa.Table.from_pandas(rows, schema=schema, preserve_index=False)
 
 
 def readings(count: int = 200, day: str = DAY) -> pd.DataFrame:
@@ -126,7 +137,7 @@ def world(tmp_path, monkeypatch):
         {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "kind", "value_set": ["hot", "cold"]}, "severity": "critical", "meta": {"on_failure": "quarantine"}}
     )
     made.write_rows(readings())
-    register(made.lake, "readings", logistic_model(), {"kind": "string", "x": "float64", "y": "float64"}, {"probability": Prediction(method="predict_proba", class_=1)}, pa.Table.from_pandas(readings(), preserve_index=False))
+    register(made.lake, "readings", logistic_model(), {"kind": "string", "x": "float64", "y": "float64"}, {"probability": Prediction(method="predict_proba", class_=1)}, as_table(readings()))
     monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
     monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
     return made

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from tests.flows.conftest import DAY, readings
 
 from tasks.core import layout, storage
 from tasks.core.errors import LakeFull
+from tests.flows.conftest import DAY, readings
 
 
 def _nothing_is_visible(world):
@@ -61,7 +61,7 @@ def test_value_that_cannot_be_converted_costs_its_row(world):
 
     assert state.name == "Published", state.message
     (reason,) = world.table("quarantine")["reasons"][0]
-    assert (reason["kind"], reason["column"], reason["value"]) == ("not_convertible", "x", "n/a")
+    assert (reason["kind"], reason["column"], reason["value"]) == ("not_convertible", "x", "'n/a'")
     assert world.published().rows.scored == 199
 
 

@@ -3,11 +3,12 @@
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.flows.conftest import DAY, readings
 
 from flows.score import score
+from tests.flows.conftest import DAY, readings
 
 
 def test_every_row_is_scored_and_published(world):
@@ -139,8 +140,8 @@ def test_the_report_and_the_expectations_page_stand_alone(world):
 def test_the_columns_of_the_table_are_a_contract(world):
     world.score()
 
-    (name, data), = world.partition_bytes().items()
-    schema = pq.read_schema(world.folder / f"lake/predictions/readings/as_of={DAY}" / name)
+    ((name, data),) = world.partition_bytes().items()
+    schema = pq.read_schema(pa.BufferReader(data))
     assert [(field.name, str(field.type)) for field in schema] == [
         ("sensor", "string"),
         ("at", "timestamp[us, tz=UTC]"),
@@ -151,7 +152,8 @@ def test_the_columns_of_the_table_are_a_contract(world):
         ("run_id", "string"),
         ("scored_at", "timestamp[us, tz=UTC]"),
     ]
-    explains = json.loads(schema.metadata[b"lamplighter"])
+    explains = json.loads(pq.read_metadata(pa.BufferReader(data)).metadata[b"lamplighter"])
+    assert name == f"part-{explains['run_id']}.parquet"
     assert explains["run_id"] == world.published().run_id
     assert explains["snapshot_digest"] == world.published().snapshot.digest
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from sklearn.datasets import load_diabetes
-from tests.flows.conftest import register
 
 from tasks.core.job import Prediction
 from tasks.core.run import latest_manifest, published_manifest
 from tasks.core.storage import Lake
+from tests.flows.conftest import register
 
 JOB = """
 job: progression
@@ -22,6 +22,7 @@ source: { type: files, path: patients.csv, format: csv, history: current_only }
 keys: [patient]
 columns: { patient: int64, age: float64, sex: float64, bmi: float64, bp: float64 }
 suite: progression
+limits: { quarantine_share: 0.05 }
 model: { name: progression }
 output:
   columns:

@@ -50,6 +50,7 @@ ROWS_OF_WHOLE = frozenset(
 )
 SUMS = frozenset(
     {
+        "expect_column_kl_divergence_to_be_less_than",
         "expect_column_max_to_be_between",
         "expect_column_mean_to_be_between",
         "expect_column_min_to_be_between",
@@ -77,7 +78,6 @@ WHOLE = frozenset(
         "expect_column_distinct_values_to_be_in_set",
         "expect_column_distinct_values_to_contain_set",
         "expect_column_distinct_values_to_equal_set",
-        "expect_column_kl_divergence_to_be_less_than",
         "expect_column_median_to_be_between",
         "expect_column_most_common_value_to_be_in_set",
         "expect_column_proportion_of_unique_values_to_be_between",

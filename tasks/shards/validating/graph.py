@@ -102,9 +102,11 @@ def mask_metric(ready: Prepared, frame_id: str, values: Mapping[str, Any]) -> An
 def part_metrics(spec: ExpectationSpec, ready: Prepared, frame_id: str) -> dict[str, Any]:
     """The metrics of an aggregate, by name."""
     domain = {**ready.domain, "batch_id": frame_id}
-    wanted = _ASKED.get(spec.type, tuple(ready.dependencies))
-    known = {name: config.metric_value_kwargs for name, config in ready.dependencies.items()}
-    return {name: _metric(name, domain, known.get(name, {})) for name in wanted}
+    if spec.type in _ASKED:
+        return {name: _metric(name, domain, {}) for name in _ASKED[spec.type]}
+    # An expectation may know a metric by a name of its own.
+    named = ready.dependencies.items()
+    return {name: _metric(config.metric_name, domain, config.metric_value_kwargs) for name, config in named}
 
 
 def _metric(name: str, domain: Mapping[str, Any], values: Mapping[str, Any]) -> Any:

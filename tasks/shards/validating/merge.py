@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -85,7 +86,7 @@ def _add_parts(one: Tally, other: Tally) -> dict[str, Any]:
         elif name == "column.standard_deviation":
             merged[name] = _add_deviations(one, other)
         else:
-            merged[name] = _ADDED[name](value, other.parts[name])
+            merged[name] = _ADDED.get(name, operator.add)(value, other.parts[name])
     return merged
 
 
@@ -101,10 +102,21 @@ def _add_deviations(one: Tally, other: Tally) -> float:
     return math.sqrt(squares / (sum(counts) - 1))
 
 
-_ADDED = {
+def _add_histograms(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    return [int(left) + int(right) for left, right in zip(one, other, strict=True)]
+
+
+def _add_value_counts(one: pd.Series, other: pd.Series) -> pd.Series:
+    added = one.add(other, fill_value=0).astype("int64").sort_index()
+    added.index.name, added.name = one.index.name, one.name
+    return added
+
+
+_ADDED: dict[str, Callable[[Any, Any], Any]] = {
     "column.max": max,
     "column.min": min,
-    "column.sum": lambda one, other: one + other,
+    "column.histogram": _add_histograms,
+    "column.value_counts": _add_value_counts,
 }
 
 

@@ -20,7 +20,7 @@ Problem = tuple[str, str]
 def first_problem(kind: str, expectation: Any, columns: tuple[str, ...], schema: pa.Schema) -> Problem | None:
     """The first problem found, or None."""
     fields = [schema.field(name) for name in columns]
-    for check in (_wrong_type, _wrong_bounds, _crossed_bounds, _wrong_regex):
+    for check in (_wrong_type, _wrong_bounds, _crossed_bounds, _wrong_regex, _no_reference):
         if problem := check(kind, expectation, fields):
             return problem
     return None
@@ -136,3 +136,9 @@ def _wrong_regex(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem
         except (re.error, TypeError) as error:
             return (f"{regex!r} is not a regular expression: {error}", "mend it")
     return None
+
+
+def _no_reference(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:  # noqa: ARG001 - one shape
+    if kind != "expect_column_kl_divergence_to_be_less_than" or expectation.partition_object:
+        return None
+    return ("it has no partition_object to compare with", "give the bins and weights, or the values and weights, of a reference")

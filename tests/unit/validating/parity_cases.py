@@ -167,6 +167,22 @@ def expectations() -> list[dict]:
         add("column_most_common_value_to_be_in_set", column=column, value_set=values)
         add("column_most_common_value_to_be_in_set", column=column, value_set=values, ties_okay=True)
     add("column_distinct_values_to_be_in_set", column="i_null", value_set=[1, 2], row_condition="b", condition_parser="pandas")
+    for column, partition in (
+        ("s", {"values": ["N1", "N22", ""], "weights": [0.5, 0.3, 0.2]}),
+        ("b", {"values": [False, True], "weights": [0.5, 0.5]}),
+        ("f_finite", {"bins": [-5, -1, 0, 1, 5], "weights": [0.2, 0.3, 0.3, 0.2]}),
+        ("i_null", {"bins": [-20, -1, 0, 1, 10], "weights": [0.2, 0.3, 0.3, 0.2]}),
+    ):
+        add("column_kl_divergence_to_be_less_than", column=column, partition_object=partition, threshold=0.5)
+        if "bins" in partition:
+            holdout = {"tail_weight_holdout": 0.01, "internal_weight_holdout": 0.01}
+            add("column_kl_divergence_to_be_less_than", column=column, partition_object=partition, threshold=0.5, **holdout)
+    for column, kind in (("i", "int64"), ("s", "str"), ("t", "datetime64[us, UTC]"), ("d", "object"), ("f", "int64")):
+        add("column_type_to_be", column=column, type_=kind)
+    for column in ("i", "u8", "f", "b"):
+        for kind in ("int64", "int", "float64", "bool"):
+            add("column_values_to_be_of_type", column=column, type_=kind)
+        add("column_values_to_be_in_type_list", column=column, type_list=["int64", "bool"])
     add("table_row_count_to_be_between", min_value=1, max_value=100)
     add("table_row_count_to_equal", value=ROWS)
     add("table_column_count_to_equal", value=3)
