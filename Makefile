@@ -36,7 +36,7 @@ LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes 
 lock:
 	$(LOCK) --extra demo -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
-	$(LOCK) --extra demo --extra postgresql --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
+	$(LOCK) --extra demo --extra postgresql --extra skops --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
 clean:
 	rm -rf $(VENV) lake .demo dist

@@ -19,7 +19,15 @@ class ColumnPairScheduleConsistent(ColumnPairMapMetricProvider):  # type: ignore
     """Whether distance (miles) over scheduled time (minutes) is a speed between two bounds (miles an hour)."""
 
     condition_metric_name = "column_pair_values.consistent_schedule"
-    condition_domain_keys = ("batch_id", "table", "column_A", "column_B", "row_condition", "condition_parser", "ignore_row_if")
+    condition_domain_keys = (
+        "batch_id",
+        "table",
+        "column_A",
+        "column_B",
+        "row_condition",
+        "condition_parser",
+        "ignore_row_if",
+    )
     condition_value_keys = ("min_mph", "max_mph")
 
     @column_pair_condition_partial(engine=PandasExecutionEngine)  # type: ignore[untyped-decorator]
@@ -54,4 +62,8 @@ class ExpectConsistentSchedule(ColumnPairMapExpectation):  # type: ignore[misc]
             "params": {**defaults, **(configuration or result.expectation_config).kwargs},
             "styling": styling,
         }
-        return [RenderedStringTemplateContent(content_block_type="string_template", string_template=template, styling=styling)]
+        return [
+            RenderedStringTemplateContent(
+                content_block_type="string_template", string_template=template, styling=styling
+            )
+        ]

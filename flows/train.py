@@ -13,5 +13,5 @@ from tasks.train import fit, register
 @told_as_state
 def train(job: JobName) -> ModelVersion:
     """Fits the job's estimator on past windows, benchmarks it on later ones, and registers it as a new version."""
-    model = fit(job)
-    return register(job, model, "lamplighter train")
+    fitted = fit(job)
+    return register(job, fitted, "lamplighter train")

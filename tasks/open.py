@@ -10,7 +10,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from tasks.core import layout, provenance, snapshot
-from tasks.core.errors import Blocked, LakeError, LamplighterError, WindowFinished
+from tasks.core.errors import Blocked, LakeError, LamplighterError
 from tasks.core.manifest import Trigger
 from tasks.core.project import Definition, Project
 from tasks.core.publication import recover
@@ -22,8 +22,8 @@ from tasks.core.run import (
     load_manifest,
     manifests,
     plan_key,
-    published_manifest,
     pulling_name,
+    refuse_finished,
     write_manifest,
 )
 from tasks.core.settings import Settings
@@ -48,7 +48,7 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
     ):
         recover(lake, job, as_of)
         if not rescore:
-            _refuse_finished(lake, job, as_of)
+            refuse_finished(lake, job, as_of)
         run = _planned(lake, project, definition, window, started_at)
         _give_up_others(lake, run)
         lake.sweep(layout.runs(job, as_of))
@@ -68,16 +68,6 @@ def now() -> dt.datetime:
 def _trigger(rescore: str) -> Trigger:
     parameters = {"flow_run_id": str(flow_run.id) if flow_run.id else None, "rescore_reason": rescore or None}
     return Trigger(kind="rescore" if rescore else "score", **parameters)
-
-
-def _refuse_finished(lake: Lake, job: str, as_of: str) -> None:
-    published = published_manifest(lake, job, as_of)
-    if published is not None:
-        raise WindowFinished(
-            f"{job} {as_of} is published: {published.rows.scored:,} rows by run {published.run_id}",
-            state="it was left as it is, and nothing was pulled",
-            next_step=f'lamplighter score {job} --as-of {as_of} --rescore "why", to do it again',
-        )
 
 
 def _planned(lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime) -> Run:

@@ -16,7 +16,7 @@ from tasks.core.formats import get_format
 from tasks.core.job import Job, Training
 from tasks.core.model import expected_outputs, input_frame
 from tasks.core.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
-from tasks.core.profile import reference_profile
+from tasks.core.profile import ReferenceProfile, reference_profile
 from tasks.core.project import Definition, Project
 from tasks.core.registry import Registry
 from tasks.core.settings import Settings
@@ -28,13 +28,35 @@ from tasks.stage import Stage
 _PROBE_ROWS = 100
 
 
-def fit_model(job: str) -> Any:
+class Fitted:
+    """A model that is not registered yet, and what it was fitted on. No dataclass: Prefect takes those apart."""
+
+    def __init__(self, model: Any, profile: ReferenceProfile, training: TrainingRecord) -> None:
+        self.model = model
+        self.profile = profile
+        self.training = training
+
+
+def fit_model(job: str) -> Fitted:
     """The estimator of the job, fitted on its first range and, where it says so, calibrated on the next."""
     definition, training = _training_of(job)
     inputs = inputs_of(definition.job, training)
     fitted = _make(training.estimator)
     rows = _rows(definition, training.fit)
     fitted.fit(input_frame(rows.table, inputs), rows.truth)
+    return Fitted(
+        _calibrated(fitted, definition, training),
+        reference_profile(rows.table.select(inputs.names)),
+        TrainingRecord(
+            pointer=f"job {job}, windows {training.fit.first} to {training.fit.last}",
+            digest=rows.digest,
+            rows=len(rows.table),
+        ),
+    )
+
+
+def _calibrated(fitted: Any, definition: Definition, training: Training) -> Any:
+    """The model with its probabilities put right on later rows, where the job asks for it (isotonic regression)."""
     if training.calibrate is None:
         return fitted
     from sklearn.calibration import CalibratedClassifierCV  # noqa: PLC0415
@@ -42,32 +64,29 @@ def fit_model(job: str) -> Any:
 
     later = _rows(definition, training.calibrate)
     calibrated = CalibratedClassifierCV(FrozenEstimator(fitted), method="isotonic")
-    return calibrated.fit(input_frame(later.table, inputs), later.truth)
+    return calibrated.fit(input_frame(later.table, inputs_of(definition.job, training)), later.truth)
 
 
-def register_model(job: str, model: Any, actor: str) -> ModelVersion:
+def register_model(job: str, fitted: Fitted, actor: str) -> ModelVersion:
     """Benchmarks the model on rows that are later than all it has seen, and registers it with its reference profile."""
     definition, training = _training_of(job)
     signature = Signature(inputs=inputs_of(definition.job, training), outputs=definition.job.output.columns)
-    seen, later = _rows(definition, training.fit), _rows(definition, training.benchmark)
-    outputs = expected_outputs(model, signature, later.table)
-    benchmark = _benchmark(definition.job, training, model, later, outputs)
-    probe = later.table.slice(0, _PROBE_ROWS)
+    later = _rows(definition, training.benchmark)
+    outputs = expected_outputs(fitted.model, signature, later.table)
+    benchmark = _benchmark(definition.job, training, fitted.model, later, outputs)
+    # Spread over the whole range: all windows and all kinds of rows are to be among the probe's.
+    probed = np.unique(np.linspace(0, len(later.table) - 1, _PROBE_ROWS).astype(np.int64))
     candidate = Candidate(
-        model_bytes=get_format(signature.format).dump(model),
+        model_bytes=get_format(signature.format).dump(fitted.model),
         signature=signature,
         profile={
-            "features": reference_profile(seen.table.select(signature.inputs.names)).model_dump(mode="json"),
+            "features": fitted.profile.model_dump(mode="json"),
             "predictions": reference_profile(outputs).model_dump(mode="json"),
         },
         benchmark=benchmark.model_dump(mode="json"),
-        probe=probe,
-        expected=outputs.slice(0, _PROBE_ROWS),
-        training=TrainingRecord(
-            pointer=f"job {job}, windows {training.fit.first} to {training.fit.last}",
-            digest=seen.digest,
-            rows=len(seen.table),
-        ),
+        probe=later.table.take(probed),
+        expected=outputs.take(probed),
+        training=fitted.training,
         code=provenance.code_record(),
         environment=provenance.environment(),
         card={"job": job, "estimator": training.estimator, "description": definition.job.description},

@@ -60,19 +60,22 @@ def run_score(
     job: str, as_of: str, *, rescore: str = "", debug: bool = False, show_progress: bool = True
 ) -> tuple[Manifest | None, LamplighterError | None]:
     """Runs the flow for one window: the manifest of what readers see, and what kept the run from publishing."""
-    # A wrong name or date is said at once, without waiting for Prefect.
-    definition_of(job).job.window.parse(as_of)
-    error: LamplighterError | None = None
-    with _progress_bar(enabled=show_progress):
-        try:
-            run_flow("flows.score", "score", job, as_of, rescore, debug=debug)
-        except LamplighterError as kept_from:
-            error = kept_from
-    from tasks.core.run import published_manifest  # noqa: PLC0415
+    from tasks.core.run import published_manifest, refuse_finished  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Lake  # noqa: PLC0415
 
-    return published_manifest(Lake(Settings().lake), job, as_of), error
+    # What can be said at once is said without waiting for Prefect: a wrong name or date, a window that is finished.
+    definition_of(job).job.window.parse(as_of)
+    lake = Lake(Settings().lake)
+    error: LamplighterError | None = None
+    try:
+        if not rescore:
+            refuse_finished(lake, job, as_of)
+        with _progress_bar(enabled=show_progress):
+            run_flow("flows.score", "score", job, as_of, rescore, debug=debug)
+    except LamplighterError as kept_from:
+        error = kept_from
+    return published_manifest(lake, job, as_of), error
 
 
 def run_flow(module: str, name: str, *parameters: object, debug: bool) -> Any:

@@ -41,16 +41,15 @@ def quarantine_schema(job: Job) -> pa.Schema:
     return pa.schema(fields)
 
 
-METRICS_SCHEMA = pa.schema(
-    [
-        pa.field("window_start", INSTANT),
-        pa.field("metric", pa.string()),
-        pa.field("subject", pa.string()),
-        pa.field("value", pa.float64()),
-        pa.field("model_version", pa.string()),
-        pa.field("run_id", pa.string()),
-    ]
-)
+_METRICS_FIELDS: list[pa.Field[Any]] = [
+    pa.field("window_start", INSTANT),
+    pa.field("metric", pa.string()),
+    pa.field("subject", pa.string()),
+    pa.field("value", pa.float64()),
+    pa.field("model_version", pa.string()),
+    pa.field("run_id", pa.string()),
+]
+METRICS_SCHEMA = pa.schema(_METRICS_FIELDS)
 
 
 def column_meanings(job: Job) -> list[tuple[str, str, str]]:

@@ -115,7 +115,8 @@ def _labels(reference: NumericReference | CategoryReference) -> tuple[str, ...]:
     edges = [_edge(reference, edge) for edge in reference.edges]
     if not edges:
         return ("all",) * len(reference.counts)
-    between = [f"{low} to {high}" for low, high in itertools.pairwise(edges)]
+    # A value that several quantiles share has a bin of its own, which ends at the next larger float.
+    between = [low if low == high else f"{low} to {high}" for low, high in itertools.pairwise(edges)]
     return (f"below {edges[0]}", *between, f"from {edges[-1]}")
 
 

@@ -6,6 +6,8 @@ and their order. Nulls and NaN are missing. Instants, dates and times of day are
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Iterable
 from functools import reduce
 from itertools import pairwise
@@ -37,8 +39,8 @@ class _Frozen(BaseModel):
 class NumericReference(_Frozen):
     """Numbers: counts[0] below edges[0], counts[i] in [edges[i-1], edges[i]), counts[-1] from the last edge on.
 
-    The edges are quantiles; a value that several of them share has a bin of its own. The other figures are of finite
-    values, None where there are none; the standard deviation is that with divisor n.
+    The edges are quantiles, from the least value to just over the largest; a value that is several of them has a bin
+    of its own. The other figures are of finite values, None where there are none; the deviation is with divisor n.
     """
 
     kind: Literal["numeric", "datetime"]
@@ -174,17 +176,26 @@ def _numeric_reference(kind: Any, chunks: list[pa.Array[Any]]) -> NumericReferen
 
 
 def _edges(finite: Floats) -> tuple[float, ...]:
-    """Edges at quantiles. The next larger float closes in a heavy value, and the largest of all."""
+    """Edges before quantiles and behind heavy values, from the least value to just over the largest.
+
+    They lie halfway between neighbouring values, so that the last bit of a float (another width, another way to
+    compute it) moves no value into another bin.
+    """
     if not len(finite):
         return ()
-    ranks = -(-np.arange(BINS + 1) * len(finite) // BINS) - 1  # The inverse of the empirical distribution function.
-    quantiles = np.sort(finite)[np.maximum(ranks, 0)]
+    ordered = np.sort(finite)
+    ranks = -(-np.arange(BINS + 1) * len(ordered) // BINS) - 1  # The inverse of the empirical distribution function.
+    quantiles = ordered[np.maximum(ranks, 0)]
     heavy = quantiles[1:][quantiles[1:] == quantiles[:-1]]
-    with np.errstate(over="ignore"):
-        closing = np.nextafter(np.append(heavy, quantiles[-1]), np.inf)
-    closing = np.minimum(closing, np.finfo(np.float64).max)
-    edges: list[float] = (np.unique(np.concatenate([quantiles[:-1], closing])) + 0.0).tolist()
-    return tuple(edges)
+    before = np.searchsorted(ordered, quantiles[:-1], side="left")
+    behind = np.searchsorted(ordered, heavy, side="right")
+    cuts = np.unique(np.concatenate([before, behind]))
+    inner = cuts[(cuts > 0) & (cuts < len(ordered))]
+    low, high = ordered[inner - 1], ordered[inner]
+    halfway = np.maximum(low / 2 + high / 2, np.nextafter(low, high))
+    last = min(math.nextafter(float(ordered[-1]), math.inf), sys.float_info.max)
+    edges: list[float] = np.unique([ordered[0], *halfway, last]).tolist()
+    return tuple(edge + 0.0 for edge in edges)
 
 
 def _category_reference(kind: Any, chunks: list[pa.Array[Any]]) -> CategoryReference:
@@ -353,7 +364,7 @@ def _plain(array: Any) -> Any:
 
 
 def _numbers(array: Any) -> Floats:
-    """A column as float64, NaN where a value is missing; of time, microseconds."""
+    """A column as float64, NaN where a value is missing; of time, microseconds. Of decimals, to the last bit or so."""
     if _is.is_date(array.type):
         array = array.cast(pa.timestamp("us"))
     if _is.is_time(array.type):

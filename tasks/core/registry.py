@@ -8,6 +8,7 @@ A version is prepared under a hidden name and moved into place in one step, so w
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import hashlib
 import json
@@ -17,11 +18,12 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from tasks.core.column_types import type_name
-from tasks.core.errors import DefinitionError, LakeCorrupt, ModelBlocked, ModelNotFound
+from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, ModelBlocked, ModelNotFound
 from tasks.core.formats import get_format
+from tasks.core.job import Name
 from tasks.core.model_events import aliases_in, last_event, moved, recalled_in, why_recalled, withdrawn
 from tasks.core.model_version import Candidate, Event, FileRecord, ModelManifest, ModelVersion, Signature
 from tasks.core.storage import Lake
@@ -49,10 +51,18 @@ class Registry:
 
     def register(self, name: str, candidate: Candidate, *, at: dt.datetime, actor: str) -> ModelVersion:
         """Puts a version into the registry under the next free number, whole or not at all. Moves no alias."""
+        _check_name(name)
         get_format(candidate.signature.format)
         _check_probe(candidate)
-        versions = f"{_folder(name)}/versions"
-        staging = f"{versions}/.tmp-{uuid.uuid4().hex}"
+        staging = f"{_folder(name)}/versions/.tmp-{uuid.uuid4().hex}"
+        try:
+            return self._move_in(name, staging, candidate, at, actor)
+        except BaseException:
+            with contextlib.suppress(LakeError):
+                self.lake.remove(staging)
+            raise
+
+    def _move_in(self, name: str, staging: str, candidate: Candidate, at: dt.datetime, actor: str) -> ModelVersion:
         files = {file: self._stage(f"{staging}/{file}", content) for file, content in _contents(candidate).items()}
         while True:
             number = max(self.numbers(name), default=0) + 1
@@ -68,7 +78,7 @@ class Registry:
             )
             # Last in the folder, and again for another number when somebody else has just taken this one.
             self.lake.write_bytes(f"{staging}/{MANIFEST}", _json_bytes(manifest))
-            if self.lake.try_rename(staging, f"{versions}/{number:04d}"):
+            if self.lake.try_rename(staging, version_folder(name, number)):
                 return ModelVersion(manifest, candidate.signature)
 
     def names(self) -> list[str]:
@@ -292,6 +302,17 @@ def version_folder(name: str, number: int) -> str:
 
 def _folder(name: str) -> str:
     return f"models/{name}"
+
+
+def _check_name(name: str) -> None:
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise DefinitionError(
+            f"'{name}' is not a name for a model",
+            state="nothing was registered",
+            next_step="use lower-case letters, digits and _, beginning with a letter",
+        ) from error
 
 
 def _contents(candidate: Candidate) -> dict[str, bytes]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tasks.core import layout
 from tasks.core.digest import digest_json
+from tasks.core.errors import WindowFinished
 from tasks.core.job import Job
 from tasks.core.manifest import (
     CodeRecord,
@@ -178,3 +179,14 @@ def as_of_labels(lake: Folder, job: str) -> list[str]:
 def latest_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
     """The record of the run that began last."""
     return max(manifests(lake, job, as_of), key=lambda one: one.started_at, default=None)
+
+
+def refuse_finished(lake: Folder, job: str, as_of: str) -> None:
+    """WindowFinished if the window is published: it is left alone, whatever was promoted or upgraded since."""
+    published = published_manifest(lake, job, as_of)
+    if published is not None:
+        raise WindowFinished(
+            f"{job} {as_of} is published: {published.rows.scored:,} rows by run {published.run_id}",
+            state="it was left as it is, and nothing was pulled",
+            next_step=f'lamplighter score {job} --as-of {as_of} --rescore "why", to do it again',
+        )

@@ -25,7 +25,6 @@ class Settings(BaseSettings):
 
     lake: str = "./lake"
     project: str = "."
-    log_json: bool = False
 
 
 def environment(name: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import ctypes.util
 import errno
 import fcntl
 import hashlib
@@ -66,7 +65,8 @@ class Folder:
         return self.root.joinpath(*parts)
 
     def exists(self, key: str) -> bool:
-        return self.path(key).exists()
+        with _lake_errors("look at", self.path(key)):
+            return self.path(key).exists()
 
     def names(self, key: str = "") -> list[str]:
         """The sorted names in a folder, without hidden ones; none where there is no folder."""
@@ -79,9 +79,10 @@ class Folder:
     def files(self, key: str = "") -> list[str]:
         """The keys of all files below a folder, sorted."""
         found = []
-        for folder, _, names in os.walk(self.path(key)):
-            below = Path(folder).relative_to(self.root)
-            found += [str(below / name) for name in names]
+        with _lake_errors("list", self.path(key)):
+            for folder, _, names in os.walk(self.path(key), onerror=_raise_unless_missing):
+                below = Path(folder).relative_to(self.root)
+                found += [str(below / name) for name in names]
         return sorted(found)
 
     def size_bytes(self, key: str) -> int:
@@ -109,10 +110,10 @@ class Folder:
         with _lake_errors("read", self.path(key)), self.path(key).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    def parquet(self, key: str) -> pq.ParquetFile:
+    def parquet(self, key: str) -> TableReader:
         """An open Parquet file; LakeCorrupt where it is not one."""
         with _lake_errors("read", self.path(key)):
-            return pq.ParquetFile(self.path(key), memory_map=False)
+            return TableReader(self.path(key))
 
 
 class Lake(Folder):
@@ -204,10 +205,7 @@ class Lake(Folder):
                 new.rename(old)
             elif not _exchange(new, old):
                 atomic = False
-                aside = _aside(new)
-                old.rename(aside)
-                new.rename(old)
-                aside.rename(new)
+                _exchange_in_three_steps(new, old)
             _flush_folder(old.parent)
             _flush_folder(new.parent)
         after_change("swap", target)
@@ -216,9 +214,13 @@ class Lake(Folder):
     def mend_swap(self, prepared: str, target: str) -> None:
         """Ends what a kill left of a swap that was not atomic: undone if the target was not yet in place, else done."""
         new, old = self.path(prepared), self.path(target)
-        if _aside(new).exists():
+        with _lake_errors("publish", old):
+            if not _aside(new).exists():
+                return
             _aside(new).rename(new if old.exists() else old)
-            after_change("swap", target)
+            _flush_folder(old.parent)
+            _flush_folder(new.parent)
+        after_change("swap", target)
 
     def remove(self, key: str) -> None:
         """Removes a file or a folder with all in it; nothing there is fine."""
@@ -240,20 +242,24 @@ class Lake(Folder):
         with _lake_errors("lock", path):
             path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = _acquire(path, time.monotonic() + wait_seconds)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, holder.encode())
         try:
+            with _lake_errors("lock", path):
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, holder.encode())
             yield
         finally:
-            # Removed while held: whoever waits on the old file sees that it is gone, and tries again.
-            path.unlink(missing_ok=True)
+            # Removed while held: whoever waits on the old file sees that it is gone, and tries again. A file that
+            # cannot be removed locks nobody out.
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             os.close(descriptor)
 
     def sweep(self, key: str) -> None:
         """Removes what killed writers left under hidden names below a folder that this run has locked."""
         for folder, folders, names in os.walk(self.path(key)):
-            for name in [n for n in names if n.startswith(_HIDDEN)]:
-                Path(folder, name).unlink(missing_ok=True)
+            with _lake_errors("remove what a killed run left in", Path(folder)):
+                for name in [n for n in names if n.startswith(_HIDDEN)]:
+                    Path(folder, name).unlink(missing_ok=True)
             for name in [n for n in folders if n.startswith(_HIDDEN)]:
                 shutil.rmtree(Path(folder, name), ignore_errors=True)
 
@@ -267,6 +273,36 @@ class Lake(Folder):
         finally:
             with _lake_errors("write", target):
                 hidden.unlink(missing_ok=True)
+
+
+class TableReader(pq.ParquetFile):
+    """An open Parquet file. A page that turns out to be broken later is the lake's error too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        super().__init__(path, memory_map=False)
+
+    def read(self, *args: Any, **kwargs: Any) -> pa.Table:
+        with _lake_errors("read", self._path):
+            return super().read(*args, **kwargs)
+
+    def read_row_group(self, *args: Any, **kwargs: Any) -> pa.Table:
+        with _lake_errors("read", self._path):
+            return super().read_row_group(*args, **kwargs)
+
+    def read_row_groups(self, *args: Any, **kwargs: Any) -> pa.Table:
+        with _lake_errors("read", self._path):
+            return super().read_row_groups(*args, **kwargs)
+
+    def iter_batches(self, *args: Any, **kwargs: Any) -> Iterator[pa.RecordBatch]:
+        batches = super().iter_batches(*args, **kwargs)
+        while True:
+            # What whoever takes the batches raises is not the lake's.
+            with _lake_errors("read", self._path):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
 
 
 class TableWriter:
@@ -309,6 +345,9 @@ def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
     failed = f"could not {verb} {path}: {error.strerror or _first_line(error)}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LakeFull(failed, state="what was published stands as it was", next_step="free space, and run it again")
+    if error.errno is None and verb == "read":
+        # Arrow's, of a page that cannot be decoded: the system's own errors have a number.
+        return LakeCorrupt(failed)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return LakeError(
             failed,
@@ -316,6 +355,12 @@ def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
             next_step="let this user write there, or set LAMPLIGHTER_LAKE to a folder that it may write",
         )
     return LakeError(failed, state="what was published stands as it was")
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    """For os.walk, which would pass over a folder that it may not read as if that held nothing."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise error
 
 
 def _first_line(error: Exception) -> str:
@@ -342,8 +387,8 @@ _flush_folder = _flush_file  # A folder is flushed as a file is: its descriptor,
 
 def _renameat2(old: Path, new: Path, flags: int) -> int:
     """The errno of renameat2(2), or 0. ENOSYS where the C library or the kernel does not know it."""
-    libc = ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-    call = getattr(libc, "renameat2", None)
+    # The C library that this process runs on: looking it up by name would start other processes.
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return errno.ENOSYS
     failed = call(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
@@ -365,6 +410,18 @@ def _exchange(one: Path, other: Path) -> bool:
     return code == 0
 
 
+def _exchange_in_three_steps(new: Path, old: Path) -> None:
+    """For a file system that cannot do it in one. A kill in between is mended by `mend_swap`."""
+    aside = _aside(new)
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)
+
+
 def _rename_no_replace(old: Path, new: Path) -> None:
     code = _renameat2(old, new, _RENAME_NOREPLACE)
     if code in _NOT_SUPPORTED:
@@ -378,21 +435,33 @@ def _rename_no_replace(old: Path, new: Path) -> None:
 def _acquire(path: Path, deadline: float) -> int:
     """A descriptor that holds the lock of the file which the path names now."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor, held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), False
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            held = _is_named(descriptor, path)
+            if held:
                 return descriptor
         except BlockingIOError:
             if time.monotonic() >= deadline:
-                holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another run"
-                os.close(descriptor)
-                raise WindowBusy(
-                    f"{path.stem} is being run by {holder}",
-                    state="that run was not disturbed, and this one changed nothing",
-                    next_step="wait for it to end, and run it again",
-                ) from None
+                raise _busy(descriptor, path) from None
             time.sleep(min(0.2, max(deadline - time.monotonic(), 0.01)))
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
+        finally:
+            if not held:
+                os.close(descriptor)
+
+
+def _is_named(descriptor: int, path: Path) -> bool:
+    """Whether the path still names this file: who held the lock before has removed the file on leaving."""
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _busy(descriptor: int, path: Path) -> WindowBusy:
+    holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another run"
+    return WindowBusy(
+        f"{path.stem} is being run by {holder}",
+        state="that run was not disturbed, and this one changed nothing",
+        next_step="wait for it to end, and run it again",
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,12 +26,22 @@ _BATCH_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with a label, sorted by key: the table, the truth, and the window of each (three of equal length)."""
+    """Rows with a label, sorted by key, and the truth of each."""
 
+    job: Job
+    span: WindowRange
     table: pa.Table
     truth: npt.NDArray[Any]
-    windows: npt.NDArray[Any]
     without_label: int
+
+    @cached_property
+    def windows(self) -> npt.NDArray[Any]:
+        """The label of each row's window."""
+        if self.job.event_time is None:
+            return np.full(len(self.table), self.span.first)
+        instants, places = np.unique(self.table[self.job.event_time].cast(pa.int64()).to_numpy(), return_inverse=True)
+        moments = [dt.datetime.fromtimestamp(instant / 1e6, dt.UTC) for instant in instants.tolist()]
+        return np.array([self.job.window.containing(moment).as_of for moment in moments])[places]
 
     @property
     def digest(self) -> str:
@@ -59,9 +71,10 @@ def labelled_rows(definition: Definition, project: Folder, windows: WindowRange,
             next_step="see whether the labels' query gives the keys in the same types and zones as the source's",
         )
     return Labelled(
+        job=job,
+        span=windows,
         table=joined,
         truth=joined[labels.target].to_numpy(zero_copy_only=False),
-        windows=_window_labels(job, joined, windows),
         without_label=len(features) - len(joined),
     )
 
@@ -104,11 +117,3 @@ def _label_schema(job: Job, labels: Labels) -> pa.Schema:
         raise DefinitionError(f"the job '{job.job}' reads files; labels are read from a source of type sql")
     keys = [job.arrow_schema.field(key) for key in job.keys]
     return pa.schema([*keys, pa.field(labels.target, parse_type(labels.type))])
-
-
-def _window_labels(job: Job, table: pa.Table, windows: WindowRange) -> npt.NDArray[Any]:
-    if job.event_time is None:
-        return np.full(len(table), windows.first)
-    instants = table[job.event_time].to_pylist()
-    known = {instant: job.window.containing(instant).as_of for instant in set(instants) if instant}
-    return np.array([known[instant] for instant in instants])

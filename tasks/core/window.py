@@ -85,12 +85,11 @@ class WindowSpec(BaseModel):
                 next_step=f"give as_of in the form {shape}",
             )
         try:
-            instant = self._instant_of(as_of)
-        except ValueError as error:
+            window = self.containing(self._instant_of(as_of))
+        except (ValueError, OverflowError) as error:
             raise DefinitionError(
                 f"'{as_of}' is not a window: {error}", next_step="give a day of the calendar"
             ) from error
-        window = self.containing(instant)
         if window.as_of != as_of:
             raise DefinitionError(
                 f"'{as_of}' is not the start of a window of {self.every}; the one that contains it starts at {window.as_of}",
@@ -100,16 +99,18 @@ class WindowSpec(BaseModel):
 
     def containing(self, instant: dt.datetime) -> Window:
         """The window that contains an instant, which must bear a time zone."""
-        start = self._floor(instant)
-        return self._window(start)
+        if instant.tzinfo is None:
+            raise ValueError(f"{instant} bears no time zone, and could be any of many instants")
+        return self._window(self._floor(instant))
 
     def after(self, window: Window) -> Window:
         """The next window."""
-        return self._window(self._step(window.start, 1))
+        return self._window(self._next_start(window.start))
 
     def before(self, window: Window) -> Window:
         """The window before."""
-        return self._window(self._step(window.start, -1))
+        # Not a day less: a zone that crossed the date line has days that never were.
+        return self.containing(window.start - dt.timedelta.resolution)
 
     def between(self, first: str, last: str) -> Iterator[Window]:
         """Every window from the label `first` to the label `last`, both included."""
@@ -119,18 +120,22 @@ class WindowSpec(BaseModel):
             window = self.after(window)
 
     def _window(self, start: dt.datetime) -> Window:
-        end = self._step(start, 1) if self.kind == "interval" else start
+        end = self._next_start(start) if self.kind == "interval" else start
         return Window(self._label(start), start, end)
 
     def _label(self, start: dt.datetime) -> str:
+        # Not strftime's %Y, which writes the year 999 with three digits.
         if self.is_shorter_than_a_day:
-            return start.astimezone(dt.UTC).strftime("%Y-%m-%dT%H%MZ")
-        return start.astimezone(ZoneInfo(self.timezone)).strftime("%Y-%m-%d")
+            return f"{start.date().isoformat()}T{start:%H%M}Z"
+        return self._day(start).isoformat()
 
     def _instant_of(self, as_of: str) -> dt.datetime:
         if self.is_shorter_than_a_day:
             return dt.datetime.strptime(as_of, "%Y-%m-%dT%H%MZ").replace(tzinfo=dt.UTC)
         return self._midnight(dt.date.fromisoformat(as_of))
+
+    def _day(self, instant: dt.datetime) -> dt.date:
+        return instant.astimezone(ZoneInfo(self.timezone)).date()
 
     def _midnight(self, day: dt.date) -> dt.datetime:
         # fold=0: where clocks go back over midnight, a day begins at the first of its two midnights.
@@ -146,18 +151,26 @@ class WindowSpec(BaseModel):
             midnight = utc.replace(hour=0, minute=0, second=0, microsecond=0)
             since = int((utc - midnight).total_seconds()) // 60
             return midnight + dt.timedelta(minutes=since - since % self._minutes())
-        day = instant.astimezone(ZoneInfo(self.timezone)).date()
-        if self.every == "1w":
-            day -= dt.timedelta(days=day.weekday())
-        if self.every == "1mo":
-            day = day.replace(day=1)
-        return self._midnight(day)
+        day = self._first_day(self._day(instant))
+        start, after = self._midnight(day), self._midnight(self._next_first_day(day))
+        # Where clocks change near midnight, a local date may lie on the other side of that midnight: after it where an
+        # hour comes twice (St. John's, until 2010), before it where it was skipped (Montreal in 1919).
+        if instant < start:
+            return self._midnight(self._first_day(day - dt.timedelta(days=1)))
+        return after if instant >= after else start
 
-    def _step(self, start: dt.datetime, count: int) -> dt.datetime:
+    def _next_start(self, start: dt.datetime) -> dt.datetime:
         if self.is_shorter_than_a_day:
-            return start + count * dt.timedelta(minutes=self._minutes())
-        day = start.astimezone(ZoneInfo(self.timezone)).date()
+            return start + dt.timedelta(minutes=self._minutes())
+        return self._midnight(self._next_first_day(self._day(start)))
+
+    def _first_day(self, day: dt.date) -> dt.date:
+        """The first day of the day, week or month in which a day lies."""
+        if self.every == "1w":
+            return day - dt.timedelta(days=day.weekday())
+        return day.replace(day=1) if self.every == "1mo" else day
+
+    def _next_first_day(self, day: dt.date) -> dt.date:
         if self.every == "1mo":
-            month = day.year * 12 + day.month - 1 + count
-            return self._midnight(dt.date(month // 12, month % 12 + 1, 1))
-        return self._midnight(day + dt.timedelta(days=count * (7 if self.every == "1w" else 1)))
+            return dt.date(day.year + day.month // 12, day.month % 12 + 1, 1)
+        return day + dt.timedelta(days=7 if self.every == "1w" else 1)

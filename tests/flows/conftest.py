@@ -134,10 +134,22 @@ def world(tmp_path, monkeypatch):
     (tmp_path / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
     made = World(tmp_path, Lake(tmp_path / "lake"))
     made.write_suite(
-        {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "kind", "value_set": ["hot", "cold"]}, "severity": "critical", "meta": {"on_failure": "quarantine"}}
+        {
+            "type": "expect_column_values_to_be_in_set",
+            "kwargs": {"column": "kind", "value_set": ["hot", "cold"]},
+            "severity": "critical",
+            "meta": {"on_failure": "quarantine"},
+        }
     )
     made.write_rows(readings())
-    register(made.lake, "readings", logistic_model(), {"kind": "string", "x": "float64", "y": "float64"}, {"probability": Prediction(method="predict_proba", class_=1)}, as_table(readings()))
+    register(
+        made.lake,
+        "readings",
+        logistic_model(),
+        {"kind": "string", "x": "float64", "y": "float64"},
+        {"probability": Prediction(method="predict_proba", class_=1)},
+        as_table(readings()),
+    )
     monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
     monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
     return made
@@ -160,7 +172,15 @@ def logistic_model():
     return make_pipeline(columns, LogisticRegression())
 
 
-def register(lake: Lake, name: str, model, features: dict[str, str], outputs: dict[str, Prediction], sample: pa.Table, target=None):
+def register(
+    lake: Lake,
+    name: str,
+    model,
+    features: dict[str, str],
+    outputs: dict[str, Prediction],
+    sample: pa.Table,
+    target=None,
+):
     """Fits the model on the sample (by default to x > 0), registers it and makes it production."""
     inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
     if target is None:

@@ -37,7 +37,12 @@ SUITE = {
             "severity": "critical",
             "meta": {"on_failure": "quarantine"},
         },
-        {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "patient"}, "severity": "critical", "meta": {}},
+        {
+            "type": "expect_column_values_to_be_unique",
+            "kwargs": {"column": "patient"},
+            "severity": "critical",
+            "meta": {},
+        },
     ],
     "meta": {},
 }
@@ -71,7 +76,11 @@ def patients(tmp_path, monkeypatch):
 
 
 def _this_monday() -> str:
-    return str((pd.Timestamp.now("Europe/Berlin").normalize() - pd.offsets.Day(pd.Timestamp.now("Europe/Berlin").weekday())).date())
+    return str(
+        (
+            pd.Timestamp.now("Europe/Berlin").normalize() - pd.offsets.Day(pd.Timestamp.now("Europe/Berlin").weekday())
+        ).date()
+    )
 
 
 def _score(as_of, rescore=""):

@@ -61,10 +61,11 @@ def get_format(name: str) -> Format:
     try:
         module = importlib.import_module(f"{__name__}.{name}{_SUFFIX}")
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("tasks."):
+        package = (error.name or "").partition(".")[0]
+        if package == "tasks":
             raise
         raise DefinitionError(
-            f"the model format '{name}' needs the package '{error.name}', which is not installed here",
+            f"the model format '{name}' needs the package '{package}', which is not installed here",
             next_step=f"pip install 'lamplighter[{name}]'",
         ) from error
     return cast("Format", module.FORMAT)

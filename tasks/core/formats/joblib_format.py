@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
-from tasks.core.errors import ModelBlocked
-from tasks.core.formats.allow_list import NotAllowed, is_allowed, is_forbidden, may_be_partial, resolve
+from tasks.core.formats.allow_list import NotAllowed, is_allowed, may_be_partial, resolve
+from tasks.core.formats.refusals import refused, unreadable
 
 _PROTOCOL = 5  # Fixed, so that another Python writes the same bytes.
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
@@ -258,11 +258,11 @@ def _read(plain: bytes, find: FindClass) -> Any:
     try:
         model = _Unpickler(file, find).load()
     except NotAllowed as error:
-        raise _refused([error.type_name]) from error
+        raise refused([error.type_name]) from error
     except Exception as error:
-        raise _unreadable(f"{type(error).__name__}: {error}") from error
+        raise unreadable("joblib", f"{type(error).__name__}: {error}") from error
     if left := len(plain) - file.tell():
-        raise _unreadable(f"{left} bytes stand behind the model's end")
+        raise unreadable("joblib", f"{left} bytes stand behind the model's end")
     return model
 
 
@@ -272,40 +272,18 @@ def _decompressed(data: bytes) -> bytes:
             try:
                 return decompress(data)
             except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise _unreadable(f"it cannot be decompressed: {error}") from error
+                raise unreadable("joblib", f"it cannot be decompressed: {error}") from error
     return data
 
 
 def _refuse_unlisted(names: list[tuple[str, str]], accepted: frozenset[str]) -> None:
-    refused = []
+    unknown = []
     for module, name in names:
         try:
             resolve(module, name, accepted)
         except NotAllowed as error:
-            refused.append(error.type_name)
+            unknown.append(error.type_name)
         except (ImportError, AttributeError) as error:
-            raise _unreadable(f"it needs {module}.{name}, which is not here ({error})") from error
-    if refused:
-        raise _refused(refused)
-
-
-def _refused(names: list[str]) -> ModelBlocked:
-    never = [name for name in names if is_forbidden(name)]
-    advice = (
-        f"Nobody can allow {', '.join(never)}: do not trust this file"
-        if never
-        else ("add these to allowed_types, if you know what they are and who wrote the file")
-    )
-    return ModelBlocked(
-        f"the model's file names what is on no allow-list: {', '.join(names)}",
-        state="nothing in the file was run",
-        next_step=advice,
-    )
-
-
-def _unreadable(why: str) -> ModelBlocked:
-    return ModelBlocked(
-        f"the model's file is not a joblib file that can be read here: {why}",
-        state="no row was scored",
-        next_step="register the model again, saved with joblib.dump in this environment",
-    )
+            raise unreadable("joblib", f"it needs {module}.{name}, which is not here ({error})") from error
+    if unknown:
+        raise refused(unknown)

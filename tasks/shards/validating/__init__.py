@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.shards.validating.outcome import (
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 # Yields batches of the named columns with the ordinals of their rows, in the order of the snapshot.
-ReadColumns = Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch, np.ndarray]]]
+ReadColumns = Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch | pa.Table, npt.NDArray[np.int64]]]]
 
 
 def load_suite(
@@ -59,7 +60,7 @@ def load_suite(
     return suite.load_suite(text, name=name, schema=schema, custom=custom, parameters=parameters)
 
 
-def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: np.ndarray) -> BatchMeasure:
+def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: npt.NDArray[np.int64]) -> BatchMeasure:
     """What a batch says about the suite; `rows` are the ordinals of its rows in the snapshot."""
     from tasks.shards.validating import measure  # noqa: PLC0415 - as above
 

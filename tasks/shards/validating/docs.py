@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+from html import escape
 from typing import Any, cast
 
 from tasks.shards.validating import gx
@@ -27,6 +28,9 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
     told = copy.deepcopy(dict(result.gx_json))
     for one, outcome in zip(told["results"], result.results, strict=True):
         _tell(one["expectation_config"], outcome)
+        if trace := one["exception_info"].get("exception_traceback"):
+            # GX escapes an error's message, not its trace, which may repeat a value of the data.
+            one["exception_info"]["exception_traceback"] = escape(trace, quote=False)
     with gx.quiet():
         loaded = ExpectationSuiteValidationResultSchema().load(told)
         sections = {"class_name": "ValidationResultsColumnSectionRenderer", "table_renderer": _TABLE}
@@ -46,10 +50,11 @@ def _badges(html: str) -> str:
 
 def _view() -> Any:
     """GX's own view, whose templates that reach out are replaced by ours."""
-    from great_expectations.render.view import DefaultJinjaPageView  # noqa: PLC0415
     from jinja2 import ChoiceLoader, DictLoader, PackageLoader  # noqa: PLC0415
 
-    view = DefaultJinjaPageView()
+    from tasks.shards.validating.docs_table import EscapingPageView  # noqa: PLC0415
+
+    view = EscapingPageView()
     theirs = view.env.loader
     styles, _, _ = cast("Any", theirs).get_source(view.env, "data_docs_default_styles.css")
     local = DictLoader({"data_docs_default_styles.css": _REMOTE_BACKGROUND.sub("", styles)})

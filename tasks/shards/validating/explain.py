@@ -4,59 +4,51 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
+from tasks.core.digest import Column
 from tasks.core.reasons import REASON_TYPE, REJECTS_SCHEMA
-from tasks.shards.validating.frames import View, texts
+from tasks.shards.validating.frames import Ordinals, View, texts
 from tasks.shards.validating.outcome import ExpectationSpec
 
 _LONGEST_VALUE = 200
-_NOWHERE = "null"
+# The stubs of pyarrow.compute know few of the shapes that its functions take.
+_compute: Any = pyarrow.compute
+_pa: Any = pa
+_NULL = "null"
 
 
-def rejects_of(spec: ExpectationSpec, view: View, positions: np.ndarray) -> pa.Table:
+def rejects_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> pa.Table:
     """The failing rows with their reason, one record each; made by columns, as there may be many."""
     if not len(positions):
         return REJECTS_SCHEMA.empty_table()
-    taken = pa.array(positions)
-    values = [_cut(texts(view.array(name).take(taken))) for name in spec.columns]
-    told = [
-        pc.binary_join_element_wise(pa.scalar(f"{name} is "), pc.fill_null(value, _NOWHERE), pa.scalar(""), "")
-        for name, value in zip(spec.columns, values, strict=True)
-    ]
-    message = pc.binary_join_element_wise(*told, " and ") if len(told) > 1 else told[0]
-    message = pc.binary_join_element_wise(message, pa.scalar(f"expected {expected(spec)}"), ", ")
-    value = (
-        values[0]
-        if len(values) == 1
-        else pc.binary_join_element_wise(*(pc.fill_null(v, _NOWHERE) for v in values), ", ")
-    )
-    count = len(positions)
-    reason = pa.StructArray.from_arrays(
-        [
-            _repeat("expectation", count),
-            _repeat(spec.type, count),
-            _repeat(", ".join(spec.columns), count),
-            value,
-            message,
-        ],
-        fields=list(REASON_TYPE),
-    )
+    values = [_cut(texts(view.array(name).take(positions))) for name in spec.columns]
+    shown = [_compute.fill_null(value, _NULL) for value in values]
+    told = [_joined("", pa.scalar(f"{name} is "), value) for name, value in zip(spec.columns, shown, strict=True)]
+    message = _joined("", _joined(" and ", *told), pa.scalar(f", expected {expected(spec)}"))
+    same = [_repeat(text, len(positions)) for text in ("expectation", spec.type, ", ".join(spec.columns))]
+    value = values[0] if len(values) == 1 else _joined(", ", *shown)
+    reason = _pa.StructArray.from_arrays([*same, value, message], fields=list(REASON_TYPE))
     return pa.table([pa.array(view.rows[positions]), reason], schema=REJECTS_SCHEMA)
 
 
-def _repeat(text: str, count: int) -> pa.Array:
-    return pa.repeat(pa.scalar(text, pa.string()), count)
+def _joined(separator: str, *parts: Any) -> Any:
+    return parts[0] if len(parts) == 1 else _compute.binary_join_element_wise(*parts, separator)
 
 
-def _cut(values: pa.Array) -> pa.Array:
-    longest = pc.max(pc.utf8_length(values)).as_py()
+def _repeat(text: str, count: int) -> Column:
+    repeated: Column = _pa.repeat(pa.scalar(text, pa.string()), count)
+    return repeated
+
+
+def _cut(values: Column) -> Column:
+    longest = _compute.max(_compute.utf8_length(values)).as_py()
     if longest is None or longest <= _LONGEST_VALUE:
         return values
-    cut = pc.binary_join_element_wise(pc.utf8_slice_codeunits(values, 0, _LONGEST_VALUE), pa.scalar("..."), "")
-    return pc.if_else(pc.greater(pc.utf8_length(values), _LONGEST_VALUE), cut, values)
+    cut = _joined("", _compute.utf8_slice_codeunits(values, 0, _LONGEST_VALUE), pa.scalar("..."))
+    whole: Column = _compute.if_else(_compute.greater(_compute.utf8_length(values), _LONGEST_VALUE), cut, values)
+    return whole
 
 
 def expected(spec: ExpectationSpec) -> str:

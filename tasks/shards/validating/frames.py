@@ -12,11 +12,20 @@ import functools
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 from pyarrow import types
 
+from tasks.core.digest import Column
+
+# Positions in a batch, or the ordinals of its rows in the snapshot.
+Ordinals = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+
+# The stubs of pyarrow.compute know few of the shapes that its functions take.
+_compute: Any = pyarrow.compute
 # Above this a float no longer tells neighbouring integers apart.
 _EXACT_IN_FLOAT = 2**53
 
@@ -32,20 +41,20 @@ class As(enum.Enum):
 class View:
     """Some rows of a batch with their ordinals in the snapshot. Frames are indexed by position in the view."""
 
-    def __init__(self, table: pa.Table, rows: np.ndarray) -> None:
+    def __init__(self, table: pa.Table, rows: Ordinals) -> None:
         self.table = table
         self.rows = np.asarray(rows, dtype=np.int64)
-        self._arrays: dict[str, pa.Array] = {}
-        self._missing: dict[str, np.ndarray | None] = {}
+        self._arrays: dict[str, Column] = {}
+        self._missing: dict[str, Mask | None] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def at(self, positions: np.ndarray) -> View:
+    def at(self, positions: Ordinals) -> View:
         """The rows at these positions alone."""
-        return View(self.table.take(pa.array(positions)), self.rows[positions])
+        return View(self.table.take(positions), self.rows[positions])
 
-    def array(self, name: str) -> pa.Array:
+    def array(self, name: str) -> Column:
         """A column in one piece, dictionaries decoded."""
         if name not in self._arrays:
             column = self.table.column(name).combine_chunks()
@@ -56,7 +65,7 @@ class View:
             self._arrays[name] = column
         return self._arrays[name]
 
-    def missing(self, name: str) -> np.ndarray | None:
+    def missing(self, name: str) -> Mask | None:
         """The mask of rows without a value (null or NaN, as in pandas); None where all have one."""
         if name not in self._missing:
             self._missing[name] = _missing(self.array(name))
@@ -77,10 +86,10 @@ class View:
         return pd.DataFrame({name: _with_nulls(self.array(name)) for name in names}, copy=False)
 
 
-def _missing(array: pa.Array) -> np.ndarray | None:
+def _missing(array: Column) -> Mask | None:
     if types.is_floating(array.type):
-        mask = pc.is_null(array, nan_is_null=True)
-        return mask.to_numpy(zero_copy_only=False) if pc.any(mask).as_py() else None
+        mask = _compute.is_null(array, nan_is_null=True)
+        return mask.to_numpy(zero_copy_only=False) if _compute.any(mask).as_py() else None
     if array.null_count == 0:
         return None
     return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
@@ -93,7 +102,7 @@ def _tick_type(kind: pa.DataType) -> pa.DataType:
     return pa.date32()
 
 
-def _ticks(array: pa.Array) -> np.ndarray:
+def _ticks(array: Column) -> npt.NDArray[Any]:
     """The integers that stand for the times: every date fits, 9999-12-31 too, and comparing them is fast."""
     exact = array.cast(_tick_type(array.type))
     return exact.view(pa.int32() if types.is_date32(exact.type) else pa.int64()).cast(pa.int64()).to_numpy()
@@ -109,11 +118,11 @@ def tick_of(bound: dt.date | None, kind: pa.DataType) -> int | None:
     return int(_ticks(pa.array([bound], pa.date32()))[0])
 
 
-def _floats(array: pa.Array) -> Any:
+def _floats(array: Column) -> Any:
     return array.cast(pa.float64()).to_numpy() if types.is_decimal(array.type) else _values(array)
 
 
-def _values(array: pa.Array) -> Any:
+def _values(array: Column) -> Any:
     """The values of an array without nulls."""
     kind = array.type
     if types.is_integer(kind):
@@ -128,14 +137,14 @@ def _values(array: pa.Array) -> Any:
 _CONVERSIONS = {As.VALUES: _values, As.FLOATS: _floats, As.TICKS: _ticks}
 
 
-def _integers(array: pa.Array) -> np.ndarray:
+def _integers(array: Column) -> npt.NDArray[Any]:
     try:
         return array.cast(pa.int64()).to_numpy()
     except pa.ArrowInvalid:
         return array.to_numpy()
 
 
-def _with_nulls(array: pa.Array) -> Any:
+def _with_nulls(array: Column) -> Any:
     kind = array.type
     if array.null_count == 0:
         return _values(array)
@@ -150,13 +159,13 @@ def _with_nulls(array: pa.Array) -> Any:
     return array.to_pandas().array
 
 
-def _fits_float(array: pa.Array) -> bool:
-    bounds = pc.min_max(array)
+def _fits_float(array: Column) -> bool:
+    bounds = _compute.min_max(array)
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     return low is None or (low >= -_EXACT_IN_FLOAT and high <= _EXACT_IN_FLOAT)
 
 
-def texts(array: pa.Array) -> pa.Array:
+def texts(array: Column) -> Column:
     """Values as a person reads them."""
     try:
         return array.cast(pa.string())

@@ -91,7 +91,11 @@ def dependencies_of(expectation: Any, engine: Any) -> dict[str, Any]:
 
 def result_format() -> dict[str, Any]:
     """How much of a result is kept: GX's default for a checkpoint."""
-    return {"result_format": "SUMMARY", "partial_unexpected_count": MAX_EXAMPLES, "return_unexpected_index_query": False}
+    return {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": MAX_EXAMPLES,
+        "return_unexpected_index_query": False,
+    }
 
 
 def mask_metric(ready: Prepared, frame_id: str, values: Mapping[str, Any]) -> Any:

@@ -16,7 +16,7 @@ import pyarrow as pa
 from tasks.core.errors import SuiteError
 from tasks.shards.validating import graph
 from tasks.shards.validating.explain import rejects_of
-from tasks.shards.validating.frames import As, View, tick_of
+from tasks.shards.validating.frames import As, Ordinals, View, tick_of
 from tasks.shards.validating.outcome import MAX_EXAMPLES, BatchMeasure, ExpectationSpec, Suite, Tally, no_rejects
 
 # For these a row fails where its value is missing (True) or there (False): Arrow knows without asking GX.
@@ -36,7 +36,7 @@ class _Question:
     metrics: dict[str, Any] = field(default_factory=dict)
 
 
-def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: np.ndarray) -> BatchMeasure:
+def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: Ordinals) -> BatchMeasure:
     """What a batch says about the expectations that batches can speak of."""
     specs = [spec for spec in suite.expectations if spec.route in ("rows", "sums")]
     tallies, rejects = evaluate(suite, specs, batch, rows)
@@ -44,7 +44,7 @@ def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: np.ndarr
 
 
 def evaluate(
-    suite: Suite, specs: Sequence[ExpectationSpec], batch: pa.Table | pa.RecordBatch, rows: np.ndarray
+    suite: Suite, specs: Sequence[ExpectationSpec], batch: pa.Table | pa.RecordBatch, rows: Ordinals
 ) -> tuple[list[Tally], pa.Table]:
     """A tally for each expectation, and the rows that those with `on_failure: quarantine` take out."""
     table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
@@ -151,7 +151,7 @@ def _answer(question: _Question, answers: Mapping[Any, Any], errors: Mapping[Any
     return rejects_of(spec, view, failing) if spec.on_failure else no_rejects()
 
 
-def _failing(question: _Question, answers: Mapping[Any, Any]) -> np.ndarray:
+def _failing(question: _Question, answers: Mapping[Any, Any]) -> Ordinals:
     """The positions of the failing rows; notes how many rows were considered."""
     spec, view, tally = question.spec, question.view, question.tally
     if spec.type in _NULL_CHECKS:
@@ -169,12 +169,12 @@ def _failing(question: _Question, answers: Mapping[Any, Any]) -> np.ndarray:
     return mask.index.to_numpy()[failed] if failed.any() else np.zeros(0, dtype=np.int64)
 
 
-def _examples(spec: ExpectationSpec, view: View, positions: np.ndarray) -> list[tuple[int, Any]]:
+def _examples(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[tuple[int, Any]]:
     """Ordinal and value of some rows, the value in the shape that GX gives it."""
     if not len(positions):
         return []
     ordinals = view.rows[positions].tolist()
-    columns = {name: view.array(name).take(pa.array(positions)).to_pylist() for name in spec.columns}
+    columns = {name: view.array(name).take(positions).to_pylist() for name in spec.columns}
     if len(columns) > 1:
         # As in a data frame; GX sorts examples, and None does not sort.
         columns = {name: [math.nan if value is None else value for value in values] for name, values in columns.items()}

@@ -88,8 +88,8 @@ class Measure:
     @property
     def rejects(self) -> list[tuple[int, Reason]]:
         """The rows to take out, each with one of its reasons, by their ordinals in the snapshot."""
-        rows, reasons = self.rejects_table.columns
-        return [(row, Reason(**reason)) for row, reason in zip(rows.to_pylist(), reasons.to_pylist(), strict=True)]
+        records: list[dict[str, Any]] = self.rejects_table.to_pylist()
+        return [(record["row"], Reason(**record["reason"])) for record in records]
 
 
 class BatchMeasure(Measure):

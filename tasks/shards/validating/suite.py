@@ -196,11 +196,11 @@ def _route(expectation: Any, kind: str) -> tuple[catalogue.Route, bool]:
     of_rows = bool(getattr(type(expectation), "map_metric", None))
     if route := catalogue.route_of(kind):
         return route, route == "rows" or kind in catalogue.ROWS_OF_WHOLE
-    if not type(expectation).__module__.startswith("great_expectations."):
-        # A project's own: batch by batch only where its author says that a row is judged by itself.
-        row_local = of_rows and getattr(type(expectation), "row_local", False)
-        return ("rows" if row_local else "whole"), of_rows
-    _refuse("this type is not supported", f"use one of {sorted(catalogue.ROWS | catalogue.SUMS | catalogue.WHOLE)}")
+    if type(expectation).__module__.startswith("great_expectations."):
+        _refuse("this type is not supported", f"use one of {sorted(catalogue.ROWS | catalogue.SUMS | catalogue.WHOLE)}")
+    # A project's own: batch by batch only where its author says that a row is judged by itself.
+    row_local = of_rows and getattr(type(expectation), "row_local", False)
+    return ("rows" if row_local else "whole"), of_rows
 
 
 def _columns(expectation: Any, kwargs: Mapping[str, Any]) -> tuple[str, ...]:

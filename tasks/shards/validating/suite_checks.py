@@ -35,10 +35,10 @@ def is_number(kind: pa.DataType) -> bool:
 
 
 def plain(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if types.is_dictionary(kind) else kind
+    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
-def _wrong_type(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:  # noqa: ARG001 - one shape
+def _wrong_type(kind: str, expectation: Any, fields: list[pa.Field[Any]]) -> Problem | None:  # noqa: ARG001 - one shape
     for allowed, kinds, said in _ALLOWED_TYPES:
         if kind not in kinds:
             continue
@@ -52,15 +52,15 @@ def _wrong_type(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem 
 
 
 def _printable(kind: pa.DataType) -> bool:
-    return is_text(kind) or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return is_text(kind) or _has_dtype(kind)
 
 
 def _ordered(kind: pa.DataType) -> bool:
-    return is_number(kind) or types.is_temporal(kind)
+    return is_number(kind) or bool(types.is_temporal(kind))
 
 
 def _has_dtype(kind: pa.DataType) -> bool:
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
 _MEDIAN_LIKE = frozenset(
@@ -89,7 +89,7 @@ _ALLOWED_TYPES: list[tuple[Callable[[pa.DataType], bool], frozenset[str], str]] 
 ]
 
 
-def _wrong_bounds(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:
+def _wrong_bounds(kind: str, expectation: Any, fields: list[pa.Field[Any]]) -> Problem | None:
     if kind not in catalogue.BOUNDED:
         return None
     field = fields[0]
@@ -117,7 +117,7 @@ def _needed_bound(kind: pa.DataType, bound: Any) -> str | None:
     return "left out, as Great Expectations has bounds for numbers and times only"
 
 
-def _crossed_bounds(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:  # noqa: ARG001 - one shape
+def _crossed_bounds(kind: str, expectation: Any, fields: list[pa.Field[Any]]) -> Problem | None:  # noqa: ARG001 - one shape
     low, high = getattr(expectation, "min_value", None), getattr(expectation, "max_value", None)
     if low is None or high is None or not hasattr(expectation, "min_value"):
         return None
@@ -128,7 +128,7 @@ def _crossed_bounds(kind: str, expectation: Any, fields: list[pa.Field]) -> Prob
     return (f"min_value {low!r} is above max_value {high!r}", "swap them") if crossed else None
 
 
-def _wrong_regex(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:  # noqa: ARG001 - one shape
+def _wrong_regex(kind: str, expectation: Any, fields: list[pa.Field[Any]]) -> Problem | None:  # noqa: ARG001 - one shape
     regexes = [getattr(expectation, "regex", None), *(getattr(expectation, "regex_list", None) or [])]
     for regex in filter(None, regexes):
         try:
@@ -138,7 +138,10 @@ def _wrong_regex(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem
     return None
 
 
-def _no_reference(kind: str, expectation: Any, fields: list[pa.Field]) -> Problem | None:  # noqa: ARG001 - one shape
+def _no_reference(kind: str, expectation: Any, fields: list[pa.Field[Any]]) -> Problem | None:  # noqa: ARG001 - one shape
     if kind != "expect_column_kl_divergence_to_be_less_than" or expectation.partition_object:
         return None
-    return ("it has no partition_object to compare with", "give the bins and weights, or the values and weights, of a reference")
+    return (
+        "it has no partition_object to compare with",
+        "give the bins and weights, or the values and weights, of a reference",
+    )

@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.linear_model import LogisticRegression
 
-from tasks.core.errors import Blocked, DefinitionError, LakeCorrupt, ModelBlocked, ModelNotFound
+from tasks.core.errors import Blocked, DefinitionError, LakeCorrupt, LakeFull, ModelBlocked, ModelNotFound
 from tasks.core.formats.joblib_format import FORMAT
 from tasks.core.job import Prediction
 from tasks.core.manifest import CodeRecord
@@ -198,9 +198,9 @@ def test_a_candidate_that_is_not_whole_leaves_nothing(registry, lake, changes, m
 
 @pytest.mark.parametrize("name", ["../late", "Late", "late model", "", "a/b"])
 def test_a_name_that_is_no_name_is_refused(registry, name):
-    with pytest.raises((DefinitionError, ValidationError)):
+    with pytest.raises(DefinitionError, match="is not a name for a model"):
         register(registry, name)
-    assert registry.names() == []
+    assert registry.lake.files() == []
 
 
 def test_nobody_can_accept_what_runs_anything():
@@ -208,6 +208,20 @@ def test_nobody_can_accept_what_runs_anything():
         Signature(
             inputs=candidate().signature.inputs, outputs=candidate().signature.outputs, allowed_types=("os.system",)
         )
+
+
+@pytest.mark.parametrize("last", ["signature.json", "probe.parquet", "manifest.json"])
+def test_a_registration_that_fails_leaves_nothing(registry, lake, monkeypatch, last):
+    def full(key, data):
+        if key.endswith(last):
+            raise LakeFull("no space left")
+        Lake.write_bytes(lake, key, data)
+
+    monkeypatch.setattr(lake, "write_bytes", full, raising=False)
+    with pytest.raises(LakeFull):
+        register(registry)
+    assert lake.files() == []
+    assert registry.names() == []
 
 
 # -- files that are not what they were ------------------------------------------------------------------------------

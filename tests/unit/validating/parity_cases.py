@@ -18,11 +18,14 @@ def table() -> pa.Table:
         return [None if rng.random() < share else value for value in values]
 
     whole = rng.integers(-50, 50, ROWS).tolist()
-    start = dt.datetime(2013, 7, 1)
+    start = dt.datetime(2013, 7, 1)  # noqa: DTZ001 - the column without a zone is meant
     hours = [start + dt.timedelta(hours=int(h), microseconds=int(h)) for h in rng.integers(0, 400, ROWS)]
     days = [dt.date(2013, 7, 1) + dt.timedelta(days=int(d)) for d in rng.integers(0, 60, ROWS)]
     words = [["ÅÖ", "N1", "N22", "n3", "", "a b", "N999", "N4"][k] for k in rng.integers(0, 8, ROWS)]
-    texts = [['{"a": 1}', '{"a": "x"}', "[1, 2]", "{", "2013-07-01", "7 July 2013", "nope"][k] for k in rng.integers(0, 7, ROWS)]
+    texts = [
+        ['{"a": 1}', '{"a": "x"}', "[1, 2]", "{", "2013-07-01", "7 July 2013", "nope"][k]
+        for k in rng.integers(0, 7, ROWS)
+    ]
     floats = np.round(rng.normal(10, 30, ROWS), 3).tolist()
     floats[3], floats[7], floats[9] = float("nan"), float("inf"), -0.0
     return pa.table(
@@ -54,7 +57,7 @@ def table() -> pa.Table:
     )
 
 
-def expectations() -> list[dict]:
+def expectations() -> list[dict]:  # noqa: C901, PLR0912, PLR0915 - a list, written out
     cases = []
 
     def add(kind, **kwargs):
@@ -62,16 +65,41 @@ def expectations() -> list[dict]:
 
     for column in ("i", "i_null", "i32", "u8", "f", "f32", "empty", "one"):
         add("column_values_to_be_between", column=column, min_value=-10, max_value=20.5)
-    add("column_values_to_be_between", column="f", min_value=0, max_value=30, strict_min=True, strict_max=True, mostly=0.3)
+    add(
+        "column_values_to_be_between",
+        column="f",
+        min_value=0,
+        max_value=30,
+        strict_min=True,
+        strict_max=True,
+        mostly=0.3,
+    )
     add("column_values_to_be_between", column="i_null", min_value=0, strict_min=True)
     add("column_values_to_be_between", column="i_null", max_value=0, strict_max=True, mostly=0.9)
     add("column_values_to_be_between", column="big", min_value=2**53 + 4)
-    add("column_values_to_be_between", column="t", min_value="2013-07-03T00:00:00+00:00", max_value="2013-07-09T12:00:00+00:00")
+    add(
+        "column_values_to_be_between",
+        column="t",
+        min_value="2013-07-03T00:00:00+00:00",
+        max_value="2013-07-09T12:00:00+00:00",
+    )
     add("column_values_to_be_between", column="t_naive", min_value="2013-07-03T00:00:00", strict_min=True)
     add("column_values_to_be_between", column="d", min_value="2013-07-03", max_value="2013-08-09", strict_max=True)
     add("column_values_to_be_between", column="money", min_value=0, max_value=5)
-    add("column_values_to_be_between", column="i", min_value=0, row_condition="i_null > 5 and s == 'N1'", condition_parser="pandas")
-    add("column_values_to_be_between", column="i_null", min_value=0, row_condition='col("s").notNull()', condition_parser="great_expectations")
+    add(
+        "column_values_to_be_between",
+        column="i",
+        min_value=0,
+        row_condition="i_null > 5 and s == 'N1'",
+        condition_parser="pandas",
+    )
+    add(
+        "column_values_to_be_between",
+        column="i_null",
+        min_value=0,
+        row_condition='col("s").notNull()',
+        condition_parser="great_expectations",
+    )
     add("column_values_to_be_between", column="f", min_value=0, row_condition="i > 1000", condition_parser="pandas")
     for column in ("i", "i_null", "f", "s", "b", "b_null", "t", "d", "empty", "money"):
         add("column_values_to_not_be_null", column=column)
@@ -79,7 +107,7 @@ def expectations() -> list[dict]:
         add("column_proportion_of_non_null_values_to_be_between", column=column, min_value=0.9)
     add("column_values_to_not_be_null", column="s", mostly=0.8, row_condition="b", condition_parser="pandas")
     add("column_values_to_be_in_set", column="s", value_set=["N1", "N22", ""])
-    add("column_values_to_be_in_set", column="i_null", value_set=list(range(0, 50)), mostly=0.4)
+    add("column_values_to_be_in_set", column="i_null", value_set=list(range(50)), mostly=0.4)
     add("column_values_to_be_in_set", column="f_finite", value_set=[0.5, 1, 1.5])
     add("column_values_to_be_in_set", column="b", value_set=[True])
     add("column_values_to_be_in_set", column="b_null", value_set=[True])
@@ -107,9 +135,26 @@ def expectations() -> list[dict]:
         add("column_pair_values_to_be_equal", column_A="i", column_B="i_null", ignore_row_if=ignore)
         add("column_pair_values_to_be_equal", column_A="s", column_B="s2", ignore_row_if=ignore, mostly=0.1)
         add("column_pair_values_a_to_be_greater_than_b", column_A="i_null", column_B="i32", ignore_row_if=ignore)
-        add("column_pair_values_a_to_be_greater_than_b", column_A="f", column_B="f_finite", or_equal=True, ignore_row_if=ignore)
-        add("column_pair_values_to_be_in_set", column_A="i32", column_B="u8", value_pairs_set=[[1, 2], [3, 40]], ignore_row_if=ignore)
-    add("column_pair_values_to_be_in_set", column_A="s", column_B="s2", value_pairs_set=[["N1", "N1"], ["N1", "N22"], ["", ""]])
+        add(
+            "column_pair_values_a_to_be_greater_than_b",
+            column_A="f",
+            column_B="f_finite",
+            or_equal=True,
+            ignore_row_if=ignore,
+        )
+        add(
+            "column_pair_values_to_be_in_set",
+            column_A="i32",
+            column_B="u8",
+            value_pairs_set=[[1, 2], [3, 40]],
+            ignore_row_if=ignore,
+        )
+    add(
+        "column_pair_values_to_be_in_set",
+        column_A="s",
+        column_B="s2",
+        value_pairs_set=[["N1", "N1"], ["N1", "N22"], ["", ""]],
+    )
     add(
         "column_pair_values_a_to_be_greater_than_b",
         column_A="t",
@@ -125,9 +170,17 @@ def expectations() -> list[dict]:
         condition_parser="pandas",
     )
     for ignore in ("all_values_are_missing", "any_value_is_missing", "never"):
-        add("multicolumn_sum_to_equal", column_list=["i", "i_null", "u8"], sum_total=100, ignore_row_if=ignore, mostly=0.01)
+        add(
+            "multicolumn_sum_to_equal",
+            column_list=["i", "i_null", "u8"],
+            sum_total=100,
+            ignore_row_if=ignore,
+            mostly=0.01,
+        )
         add("multicolumn_values_to_be_equal", column_list=["i", "i_null", "rising"], ignore_row_if=ignore)
-        add("select_column_values_to_be_unique_within_record", column_list=["i32", "u8", "i_null"], ignore_row_if=ignore)
+        add(
+            "select_column_values_to_be_unique_within_record", column_list=["i32", "u8", "i_null"], ignore_row_if=ignore
+        )
         add("compound_columns_to_be_unique", column_list=["i_null", "b"], ignore_row_if=ignore)
         add("compound_columns_to_be_unique", column_list=["s", "i32"], ignore_row_if=ignore, mostly=0.5)
     add("compound_columns_to_be_unique", column_list=["id", "s"])
@@ -147,7 +200,10 @@ def expectations() -> list[dict]:
             add(
                 "column_quantile_values_to_be_between",
                 column=column,
-                quantile_ranges={"quantiles": [0, 0.05, 0.5, 0.9, 1], "value_ranges": [[None, 5], [-99, 0], [0, 5], [1, 90], [2, None]]},
+                quantile_ranges={
+                    "quantiles": [0, 0.05, 0.5, 0.9, 1],
+                    "value_ranges": [[None, 5], [-99, 0], [0, 5], [1, 90], [2, None]],
+                },
             )
         if column not in ("b", "money"):
             add("column_value_z_scores_to_be_less_than", column=column, threshold=1.5, double_sided=True, mostly=0.9)
@@ -160,13 +216,24 @@ def expectations() -> list[dict]:
     add("column_values_to_be_increasing", column="rising")
     add("column_values_to_be_increasing", column="rising", strictly=True, mostly=0.3)
     add("column_values_to_be_increasing", column="t")
-    for column, values in (("s", ["N1", "N22", "zzz"]), ("i32", list(range(10))), ("b", [True, False]), ("empty_s", ["x"])):
+    for column, values in (
+        ("s", ["N1", "N22", "zzz"]),
+        ("i32", list(range(10))),
+        ("b", [True, False]),
+        ("empty_s", ["x"]),
+    ):
         add("column_distinct_values_to_be_in_set", column=column, value_set=values)
         add("column_distinct_values_to_contain_set", column=column, value_set=values)
         add("column_distinct_values_to_equal_set", column=column, value_set=values)
         add("column_most_common_value_to_be_in_set", column=column, value_set=values)
         add("column_most_common_value_to_be_in_set", column=column, value_set=values, ties_okay=True)
-    add("column_distinct_values_to_be_in_set", column="i_null", value_set=[1, 2], row_condition="b", condition_parser="pandas")
+    add(
+        "column_distinct_values_to_be_in_set",
+        column="i_null",
+        value_set=[1, 2],
+        row_condition="b",
+        condition_parser="pandas",
+    )
     for column, partition in (
         ("s", {"values": ["N1", "N22", ""], "weights": [0.5, 0.3, 0.2]}),
         ("b", {"values": [False, True], "weights": [0.5, 0.5]}),
@@ -176,7 +243,13 @@ def expectations() -> list[dict]:
         add("column_kl_divergence_to_be_less_than", column=column, partition_object=partition, threshold=0.5)
         if "bins" in partition:
             holdout = {"tail_weight_holdout": 0.01, "internal_weight_holdout": 0.01}
-            add("column_kl_divergence_to_be_less_than", column=column, partition_object=partition, threshold=0.5, **holdout)
+            add(
+                "column_kl_divergence_to_be_less_than",
+                column=column,
+                partition_object=partition,
+                threshold=0.5,
+                **holdout,
+            )
     for column, kind in (("i", "int64"), ("s", "str"), ("t", "datetime64[us, UTC]"), ("d", "object"), ("f", "int64")):
         add("column_type_to_be", column=column, type_=kind)
     for column in ("i", "u8", "f", "b"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import json
 import math
 import sys
@@ -50,7 +51,14 @@ def as_category(table: pa.Table) -> pd.DataFrame:
 
 
 def as_nullable(table: pa.Table) -> pd.DataFrame:
-    kinds = {"int64": "Int64", "int32": "Int32", "uint8": "UInt8", "double": "Float64", "bool": "boolean", "string": "string"}
+    kinds = {
+        "int64": "Int64",
+        "int32": "Int32",
+        "uint8": "UInt8",
+        "double": "Float64",
+        "bool": "boolean",
+        "string": "string",
+    }
     frame = table.to_pandas()
     for field in table.schema:
         if kind := kinds.get(str(field.type)):
@@ -76,7 +84,9 @@ def stock(frame: pd.DataFrame, expectations: list[dict]) -> list[dict]:
             tagged = [{**case, "meta": {"n": start + n}} for n, case in enumerate(expectations[start : start + 60])]
             suite = gx.ExpectationSuite(name="parity", expectations=tagged)
             assert len(suite.expectations) == len(tagged)
-            result = batch.validate(suite, result_format={"result_format": "SUMMARY", "return_unexpected_index_query": False})
+            result = batch.validate(
+                suite, result_format={"result_format": "SUMMARY", "return_unexpected_index_query": False}
+            )
             found |= {one["expectation_config"]["meta"]["n"]: one for one in result.to_json_dict()["results"]}
     return [found[n] for n in range(len(expectations))]
 
@@ -84,7 +94,7 @@ def stock(frame: pd.DataFrame, expectations: list[dict]) -> list[dict]:
 def ours(table: pa.Table, expectations: list[dict], cuts: list[int]) -> list[dict]:
     suite = load_suite(json.dumps({"name": "parity", "expectations": expectations}), name="parity", schema=table.schema)
     edges = [0, *sorted(cuts), table.num_rows]
-    parts = [(table.slice(low, high - low), np.arange(low, high)) for low, high in zip(edges, edges[1:], strict=False)]
+    parts = [(table.slice(low, high - low), np.arange(low, high)) for low, high in itertools.pairwise(edges)]
     measures = [measure_batch(suite, part, rows) for part, rows in parts]
 
     def read(columns):
@@ -181,8 +191,15 @@ def single_precision(kind: str, kwargs: dict) -> bool:
 def nullable_pairs(kind: str, kwargs: dict) -> bool:
     """On nullable columns stock raises where one side is NA, or takes NA for neither failing nor passing."""
     several = "column_A" in kwargs or "column_list" in kwargs
-    some_null = {"i_null", "i32", "s", "f"} & {kwargs.get("column_A"), kwargs.get("column_B"), *kwargs.get("column_list", [])}
-    lenient = kwargs.get("ignore_row_if", "both_values_are_missing") not in ("either_value_is_missing", "any_value_is_missing")
+    some_null = {"i_null", "i32", "s", "f"} & {
+        kwargs.get("column_A"),
+        kwargs.get("column_B"),
+        *kwargs.get("column_list", []),
+    }
+    lenient = kwargs.get("ignore_row_if", "both_values_are_missing") not in (
+        "either_value_is_missing",
+        "any_value_is_missing",
+    )
     shown = kind != "expect_compound_columns_to_be_unique" or "i_null" in kwargs["column_list"]
     return several and bool(some_null) and lenient and shown
 
@@ -203,6 +220,11 @@ def na_statistics(kind: str, kwargs: dict) -> bool:
     return kwargs.get("column") == "empty" and any(part in kind for part in without)
 
 
+def na_partitions(kind: str, kwargs: dict) -> bool:
+    """On a nullable column with nulls GX cannot count what lies outside a partition, and raises."""
+    return kind == "expect_column_kl_divergence_to_be_less_than" and "bins" in kwargs["partition_object"]
+
+
 def of_declared_type(kind: str, kwargs: dict) -> bool:
     """A type is that of the declared column, as pandas has it by default."""
     return "type" in kind
@@ -212,8 +234,8 @@ FLAVOURS: dict[str, tuple[Callable[[pa.Table], pd.DataFrame], tuple[Known, ...]]
     "default": (as_default, (unsigned_order, beyond_float, decimal_nulls, single_precision)),
     "object": (as_object, ()),
     "category": (as_category, ()),
-    "nullable": (as_nullable, (nullable_pairs, na_statistics, big_bound)),
-    "arrow": (as_arrow, (nullable_pairs, na_statistics, big_bound, nan_is_a_value)),
+    "nullable": (as_nullable, (nullable_pairs, na_statistics, na_partitions, big_bound)),
+    "arrow": (as_arrow, (nullable_pairs, na_statistics, na_partitions, big_bound, nan_is_a_value)),
 }
 
 
@@ -265,7 +287,9 @@ def test_results_equal_those_of_stock_great_expectations(flavour):
     listed = [[case for case in differing if is_known(case["type"], case["kwargs"])] for is_known in known]
     unlisted = [case for case in differing if not any(case in found for found in listed)]
     assert unlisted == []
-    assert all(listed), f"no longer differs: {[is_known.__doc__ for is_known, found in zip(known, listed, strict=True) if not found]}"
+    assert all(listed), (
+        f"no longer differs: {[is_known.__doc__ for is_known, found in zip(known, listed, strict=True) if not found]}"
+    )
 
 
 def test_float32_aggregates_equal_within_single_precision():
@@ -280,9 +304,8 @@ def test_every_supported_type_is_compared():
 
 
 def test_a_lost_batch_is_seen():
-    """The comparison itself: with the last rows left out nearly everything must differ."""
-    expectations = [case for case in CASES if case["type"] in ROWS | SUMS and "column" in case["kwargs"]]
+    """The comparison itself: with the last rows left out most results must differ (a maximum may not)."""
+    expectations = [case for case in CASES if case["type"] in ROWS and "column" in case["kwargs"]][::6]
     short = ours(TABLE.slice(0, 200), expectations, [50])
     whole = [ours_in_batches()[CASES.index(case)] for case in expectations]
-    agreeing = len(expectations) - len(differences(whole, short, expectations))
-    assert agreeing < len(expectations) / 8
+    assert len(differences(whole, short, expectations)) > len(expectations) * 0.75
