@@ -31,7 +31,7 @@ bench: $(VENV)/.dev ## Figures as ratios; ROWS=5000000 sets the size
 schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
 	$(BIN)/lamplighter schema > deployments/job.schema.json
 
-# Locks hold hashes and no address. `make lock` needs uv, as `pip install uv` brings it.
+# A lock names everything with its hashes, so dependencies are not resolved again. `make lock` needs uv (pip install uv).
 LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group build
 lock:
 	$(LOCK) --extra demo -o requirements.lock
@@ -43,7 +43,7 @@ clean:
 
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check) --require-hashes -r $(1)
+	$(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check) --no-deps --require-hashes -r $(1)
 	$(if $(UV),$(UV) pip install -q --python $(BIN)/python,$(BIN)/python -m pip install -q --disable-pip-version-check) --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q -j 0 $(VENV)/lib || true
 	touch $@

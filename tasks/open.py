@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from tasks.core import layout, provenance, snapshot
+from tasks.core import layout, progress, provenance, snapshot
 from tasks.core.errors import Blocked, LakeError, LamplighterError
 from tasks.core.manifest import Trigger
 from tasks.core.project import Definition, Project
@@ -58,6 +58,8 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
         except BaseException as error:
             _conclude(run, error)
             raise
+        finally:
+            progress.forget(run.name)
 
 
 def now() -> dt.datetime:

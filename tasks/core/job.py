@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from tasks.core.column_types import parse_type
+from tasks.core.errors import DefinitionError
 from tasks.core.window import WindowSpec
 
 Name = Annotated[
@@ -32,17 +36,34 @@ def _check_type_name(name: str) -> str:
 TypeName = Annotated[
     str,
     AfterValidator(_check_type_name),
-    Field(description="A column type: string, int64, float64, date, timestamp (UTC), ...", examples=["float64"]),
+    Field(max_length=100, description="A column type: string, int64, float64, date, timestamp (UTC), ...", examples=["float64"]),
 ]
 
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
 
 
+_SECRET_PARAMETER = re.compile(r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.I)
+
+
+def holds_secret(address: str) -> bool:
+    """Whether an address names a user with a password, or a parameter that is one."""
+    user_info = (address.partition("://")[2] or address).rpartition("@")[0]
+    return ":" in user_info or _SECRET_PARAMETER.search(address) is not None
+
+
 class Definition(BaseModel):
     """What every part of a definition is: frozen, and strict about unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # What was put in may be a secret in the wrong place: a traceback is not to show it.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+def _check_no_secret(address: str | None) -> str | None:
+    if address is not None and holds_secret(address):
+        # The value is not repeated: it would end in logs.
+        raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
+    return address
 
 
 class SqlSource(Definition):
@@ -57,8 +78,13 @@ class SqlSource(Definition):
         ),
     ]
     uri: Annotated[str | None, Field(description="Address without a secret; a path is relative to the project.")] = None
-    uri_env: Annotated[str | None, Field(description="The environment variable that holds the address.")] = None
-    uri_block: Annotated[str | None, Field(description="The Prefect Secret block that holds the address.")] = None
+    uri_env: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The environment variable that holds the address."),
+    ] = None
+    uri_block: Annotated[
+        str | None, Field(pattern=r"^[a-z0-9-]+$", description="The Prefect Secret block that holds the address.")
+    ] = None
     query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
     query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
     statement_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
@@ -73,14 +99,7 @@ class SqlSource(Definition):
             raise ValueError("give exactly one of query and query_file")
         return self
 
-    @field_validator("uri")
-    @classmethod
-    def _check_no_secret(cls, uri: str | None) -> str | None:
-        authority = (uri or "").partition("://")[2].partition("/")[0]
-        if ":" in authority.rpartition("@")[0] or "password=" in (uri or "").lower():
-            # The value is not repeated: it would end in logs.
-            raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
-        return uri
+    _no_secret = field_validator("uri")(_check_no_secret)
 
 
 class FilesSource(Definition):
@@ -92,6 +111,13 @@ class FilesSource(Definition):
     partitioning: Literal["hive"] | None = None
     retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
     history: Literal["replayable", "current_only"] = "replayable"
+
+    @field_validator("path")
+    @classmethod
+    def _check_no_secret(cls, path: str) -> str:
+        if holds_secret(path):
+            raise ValueError("holds a secret; an object store's credentials belong into the environment")
+        return path
 
 
 Source = Annotated[SqlSource | FilesSource, Field(discriminator="type")]
@@ -140,7 +166,9 @@ class Limits(Definition):
         int, Field(ge=1, le=10_000_000, description="Rows in a batch: what memory is bounded by.")
     ] = 100_000
     workers: Annotated[int, Field(ge=0, le=1024, description="Child processes; 0 is one a core.")] = 0
-    batch_timeout_seconds: Annotated[float, Field(gt=0, description="For one batch, to validate or to score.")] = 600
+    batch_timeout_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="For one batch, to validate or to score.")
+    ] = 600
     isolate: Annotated[
         Literal["auto", "always"], Field(description="auto: a window of one batch runs in the parent process.")
     ] = "auto"
@@ -216,8 +244,9 @@ class Job(Definition):
             if self.labels is None:
                 raise ValueError("training: needs 'labels', the query of what came true")
             self._must_be_declared("training.features", self.training.features)
-        if len(set(self.keys)) != len(self.keys):
-            raise ValueError(f"keys: a column stands twice in {list(self.keys)}")
+            _must_be_distinct("training.features", self.training.features)
+        _must_be_distinct("keys", self.keys)
+        _must_be_distinct("output.pass_through", self.output.pass_through)
         taken = [*self.keys, *filter(None, [self.event_time]), *self.output.pass_through, *RESERVED_COLUMNS]
         if clash := sorted(set(self.output.columns) & set(taken)):
             raise ValueError(f"output.columns: {clash} would hide a column of the table; choose another name")
@@ -240,6 +269,16 @@ class Job(Definition):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_training_windows(self) -> Self:
+        for key in ("fit", "calibrate", "benchmark") if self.training else ():
+            for bound in ("first", "last") if getattr(self.training, key) else ():
+                try:
+                    self.window.parse(getattr(getattr(self.training, key), bound))
+                except DefinitionError as error:
+                    raise ValueError(f"training.{key}.{bound}: {error}") from error
+        return self
+
     def _must_be_declared(self, key: str, names: tuple[str, ...]) -> None:
         if missing := [name for name in names if name not in self.columns]:
             raise ValueError(f"{key}: {missing} are not among columns; declared: {list(self.columns)}")
@@ -248,6 +287,13 @@ class Job(Definition):
     def arrow_schema(self) -> pa.Schema:
         """The snapshot's schema: the declared columns, in the declared order."""
         return pa.schema([pa.field(name, parse_type(kind)) for name, kind in self.columns.items()])
+
+
+def _must_be_distinct(key: str, names: Iterable[str]) -> None:
+    """Databases and some readers do not tell upper case from lower: two such names would be one column to them."""
+    count = Counter(name.casefold() for name in names)
+    if twice := [name for name in names if count[name.casefold()] > 1]:
+        raise ValueError(f"{key}: {twice} stand for one column, given twice; upper and lower case count as the same")
 
 
 def job_json_schema() -> dict[str, Any]:

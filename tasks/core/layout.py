@@ -29,8 +29,13 @@ def workspace(job: str, as_of: str, run_id: str) -> str:
     return f"{runs(job, as_of)}/{run_id}"
 
 
+def superseded_runs(job: str, as_of: str) -> str:
+    """The folder of what a window showed before."""
+    return f"superseded/{job}/as_of={as_of}"
+
+
 def superseded(job: str, as_of: str, run_id: str) -> str:
-    return f"superseded/{job}/as_of={as_of}/{run_id}"
+    return f"{superseded_runs(job, as_of)}/{run_id}"
 
 
 def lock(job: str, as_of: str) -> str:

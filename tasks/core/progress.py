@@ -42,6 +42,13 @@ def end(run: str, stage: str) -> None:
         _done.pop((run, stage), None)
 
 
+def forget(run: str) -> None:
+    """The run is over, however it ended: if it is done again, it begins at nought."""
+    with _lock:
+        for key in [key for key in _done if key[0] == run]:
+            del _done[key]
+
+
 def _tell(run: str, stage: str) -> None:
     done, total = _done.get((run, stage), (0, None))
     for listener in tuple(_listeners):

@@ -31,7 +31,9 @@ PACKAGES = (
 def code_record() -> CodeRecord:
     """Lamplighter's version, its git commit where it runs from a checkout, and the digest of its modules."""
     root = str(Folder(_package_folder("tasks")).root.parent)
-    commit = _git(root, "rev-parse", "HEAD")
+    # An environment may lie within a checkout of something else, whose commit says nothing of this code.
+    tracked = _git(root, "ls-files", "--error-unmatch", "tasks/__init__.py") is not None
+    commit = _git(root, "rev-parse", "HEAD") if tracked else None
     changed = _git(root, "status", "--porcelain", "--", "flows", "tasks", "expectations") if commit else None
     return CodeRecord(
         version=_version("lamplighter"),

@@ -6,9 +6,11 @@ point) -> what was replaced moves to superseded/ -> manifest 'concluded'. Each s
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 from tasks.core import layout
+from tasks.core.errors import LakeError
 from tasks.core.manifest import Manifest
 from tasks.core.run import has_manifest, load_manifest, manifests, write_manifest
 from tasks.core.storage import Lake
@@ -21,13 +23,27 @@ def staged(workspace: str, table: str) -> str:
 
 def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
     """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
-    intent = intent.but(state="publishing", replaces=_visible_run(lake, intent), finished_at=finished_at)
+    replaces = _visible_run(lake, intent)
+    intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
-    atomic = [
-        lake.swap(staged(workspace, table), layout.partition(table, intent.job, intent.as_of))
-        for table in layout.TABLES
-    ]
-    return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
+    try:
+        atomic = [
+            lake.swap(staged(workspace, table), layout.partition(table, intent.job, intent.as_of))
+            for table in layout.TABLES
+        ]
+        return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
+    except LakeError as error:
+        _settle(lake, intent, error)
+        raise
+
+
+def _settle(lake: Lake, intent: Manifest, error: LakeError) -> None:
+    """After a failure that is no kill: what was swapped is swapped back at once, unless the commit point is passed."""
+    if is_visible(lake, intent, layout.PREDICTIONS):
+        error.state = "the new predictions are visible, and the next run of this window completes their record"
+        return
+    with contextlib.suppress(LakeError):
+        recover(lake, intent.job, intent.as_of)
 
 
 def recover(lake: Lake, job: str, as_of: str) -> None:
@@ -39,20 +55,31 @@ def recover(lake: Lake, job: str, as_of: str) -> None:
         for table in layout.TABLES:
             lake.mend_swap(staged(workspace, table), layout.partition(table, job, as_of))
         if is_visible(lake, manifest, layout.PREDICTIONS):
-            _finish(lake, workspace, manifest)
+            _roll_forward(lake, workspace, manifest)
         else:
             _undo(lake, workspace, manifest)
+    for folder in (layout.runs(job, as_of), layout.superseded_runs(job, as_of)):
+        lake.sweep(folder)
+
+
+def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    # The same bytes may have been visible before: then the kill may have come before the other tables were swapped.
+    for table in layout.TABLES:
+        if not is_visible(lake, manifest, table) and lake.exists(staged(workspace, table)):
+            lake.swap(staged(workspace, table), layout.partition(table, manifest.job, manifest.as_of))
+    _finish(lake, workspace, manifest)
 
 
 def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
     if manifest.replaces:
         _supersede(lake, workspace, manifest, manifest.replaces)
-    concluded = manifest.but(state="concluded")
-    write_manifest(lake, workspace, concluded)
-    # Checkpoints served the publication; the snapshot and the rejects stay, they explain the table.
+    # Checkpoints served the publication; the snapshot and the rejects stay, they explain the table. Nobody comes back
+    # to a window that is concluded: they go first.
     for done in ("staged", "batches", "validated"):
         if lake.exists(f"{workspace}/{done}"):
             lake.remove(f"{workspace}/{done}")
+    concluded = manifest.but(state="concluded")
+    write_manifest(lake, workspace, concluded)
     return concluded
 
 

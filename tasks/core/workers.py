@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import resource
+import threading
 from collections.abc import Callable
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from joblib.externals.loky import cpu_count, get_reusable_executor
-from joblib.externals.loky.process_executor import TerminatedWorkerError
+from joblib.externals.loky import cpu_count
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from tasks.core.errors import WorkerError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_IDLE_SECONDS = 600
+# Children that wait for work, each a pool of its own, by the threads that they may use: one that dies, or is killed for
+# its time limit, takes no other batch with it, and the blame falls on the right one.
+_idle: dict[int, list[Any]] = {}
+_lock = threading.Lock()
 
 
 def worker_count(wanted: int, batches: int, isolate: str) -> int:
@@ -35,29 +42,64 @@ class Workers:
         """The function's result; its exceptions pass. WorkerError when the child died or overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
-        executor = get_reusable_executor(max_workers=self.count, env=_thread_limits(self.count), timeout=600)
+        threads = threads_of(self.count)
+        executor, future = _submit(threads, function, args, kwargs)
         try:
-            result: T = executor.submit(function, *args, **kwargs).result(timeout=self.timeout_seconds)
-        except FutureTimeoutError as error:
-            executor.shutdown(wait=False, kill_workers=True)
+            result: T = future.result(timeout=self.timeout_seconds)
+        except TimeoutError as error:
+            if future.done():
+                return future.result()  # The function's own time-out, or a result that came in the last instant.
             raise WorkerError(
                 f"{what} did not end within {self.timeout_seconds:g} s, and its process was ended",
                 state="complete batches are kept",
                 next_step="raise limits.batch_timeout_seconds or lower limits.batch_rows, and run it again",
             ) from error
-        except TerminatedWorkerError as error:
+        except BrokenProcessPool as error:
             raise WorkerError(
-                f"the process that worked on {what} died: {str(error).splitlines()[0]}",
+                f"the process that worked on {what} died: {_cause(error)}",
                 state="complete batches are kept",
                 next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
             ) from error
+        finally:
+            _give_back(threads, executor, future)
         return result
 
 
-def _thread_limits(processes: int) -> dict[str, int]:
-    """What pins the threads of the numeric libraries in a child: processes x threads = cores."""
-    threads = max(1, cpu_count() // processes)
-    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+def threads_of(processes: int) -> int:
+    """How many threads each of so many processes may use: processes x threads = cores."""
+    return max(1, int(cpu_count()) // processes)
+
+
+def _submit(threads: int, function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
+    while True:
+        with _lock:
+            waiting = _idle.setdefault(threads, [])
+            executor = waiting.pop() if waiting else _new_child(threads)
+        try:
+            return executor, executor.submit(function, *args, **kwargs)
+        except BrokenProcessPool:
+            # It died while it waited, and nothing was lost: another one takes the work.
+            executor.shutdown(wait=False)
+
+
+def _new_child(threads: int) -> Any:
+    pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+    return ProcessPoolExecutor(max_workers=1, env=pinned, timeout=_IDLE_SECONDS)
+
+
+def _give_back(threads: int, executor: Any, future: Future[Any]) -> None:
+    """A child that is done waits for more work; one that is not, because its time was up or the run is stopped, is killed."""
+    if future.done() and not isinstance(future.exception(), BrokenProcessPool):
+        with _lock:
+            _idle.setdefault(threads, []).append(executor)
+    else:
+        executor.shutdown(wait=False, kill_workers=True)
+
+
+def _cause(error: BrokenProcessPool) -> str:
+    """What is known of a child's end, without the advice that the library adds."""
+    told = [line for line in str(error).splitlines() if line.startswith(("A ", "The exit codes"))]
+    return " ".join(told) or type(error).__name__
 
 
 def peak_memory_bytes() -> int:

@@ -11,7 +11,7 @@ Importing this package does not import Great Expectations: each function does, w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from tasks.shards.validating.outcome import (
     BatchMeasure,
     ExpectationOutcome,
     ExpectationSpec,
+    ReadColumns,
     Suite,
     SuiteResult,
     WholeMeasure,
@@ -31,6 +32,7 @@ __all__ = [
     "BatchMeasure",
     "ExpectationOutcome",
     "ExpectationSpec",
+    "ReadColumns",
     "Suite",
     "SuiteResult",
     "WholeMeasure",
@@ -41,9 +43,6 @@ __all__ = [
     "render_data_docs",
     "whole_table_columns",
 ]
-
-# Yields batches of the named columns with the ordinals of their rows, in the order of the snapshot.
-ReadColumns = Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch | pa.Table, npt.NDArray[np.int64]]]]
 
 
 def load_suite(

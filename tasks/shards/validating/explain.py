@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -77,7 +78,7 @@ def _by_label(spec: ExpectationSpec) -> str:
     return f"to pass {spec.label}"
 
 
-_EXPECTED = {
+_EXPECTED: dict[str, Callable[[ExpectationSpec], str]] = {
     "expect_column_values_to_be_between": between,
     "expect_column_values_to_not_be_null": lambda _: "a value",
     "expect_column_values_to_be_null": lambda _: "none",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class View:
             index = np.flatnonzero(~missing)
             array = array.filter(pa.array(~missing))
         # Values, not a Series: pandas would align that with the index.
-        return pd.DataFrame({name: pd.Series(_CONVERSIONS[shape](array), index=index, copy=False)}, copy=False)
+        return pd.DataFrame({name: pd.Series(converted(array, shape), index=index, copy=False)}, copy=False)
 
     def several(self, names: tuple[str, ...]) -> pd.DataFrame:
         """Some columns side by side, with their nulls as pandas has them by default."""
@@ -137,6 +138,11 @@ def _values(array: Column) -> Any:
 _CONVERSIONS = {As.VALUES: _values, As.FLOATS: _floats, As.TICKS: _ticks}
 
 
+def converted(array: Column, shape: As) -> Any:
+    """The values of an array without nulls, in a shape."""
+    return _CONVERSIONS[shape](array)
+
+
 def _integers(array: Column) -> npt.NDArray[Any]:
     try:
         return array.cast(pa.int64()).to_numpy()
@@ -163,6 +169,21 @@ def _fits_float(array: Column) -> bool:
     bounds = _compute.min_max(array)
     low, high = bounds["min"].as_py(), bounds["max"].as_py()
     return low is None or (low >= -_EXACT_IN_FLOAT and high <= _EXACT_IN_FLOAT)
+
+
+def distinct_values(arrays: Iterable[Column], kind: pa.DataType, *, most_common: bool) -> Column:
+    """The distinct values of some arrays; or of these the most common alone."""
+    plain_kind = kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+    found = pa.table({"value": pa.array([], plain_kind), "count": pa.array([], pa.int64())})
+    for array in arrays:
+        counted = _compute.value_counts(array)
+        batch = pa.table({"value": counted.field(0), "count": counted.field(1)})
+        grouped: Any = pa.concat_tables([found, batch]).group_by("value").aggregate([("count", "sum")])
+        found = grouped.select(["value", "count_sum"]).rename_columns(["value", "count"])
+    if most_common and len(found):
+        found = found.filter(_compute.equal(found["count"], _compute.max(found["count"])))
+    values: Column = found["value"].combine_chunks()
+    return values
 
 
 def texts(array: Column) -> Column:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,21 +121,49 @@ def _metric(name: str, domain: Mapping[str, Any], values: Mapping[str, Any]) -> 
 
 
 def resolve(
-    frames: Mapping[str, pd.DataFrame], metrics: Sequence[Any]
+    frames: Mapping[str, pd.DataFrame], metrics: Sequence[Any], known: Mapping[str, Any] | None = None
 ) -> tuple[Mapping[Any, Any], Mapping[Any, tuple[str, str]]]:
-    """The values of these metrics by their ids, and of those that raised the message and the traceback."""
+    """The values of these metrics by their ids, and of those that raised the message and the traceback.
+
+    `known` are metrics that are not to be computed, by name: those of the whole table that judge a batch.
+    """
     if not metrics:
         return {}, {}
     from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: PLC0415 - as above
 
     with gx.quiet():
         calculator = MetricsCalculator(execution_engine=engine_of(frames), show_progress_bars=False)
-        values, aborted = calculator.compute_metrics(list(metrics))
+        asked = calculator.build_metric_dependency_graph(list(metrics))
+        values = _known_by_id(asked, known or {})
+        aborted = asked._resolve(values, show_progress_bars=False)  # noqa: SLF001 - the public one starts from nothing
     errors = {
         key: (info["exception_info"].exception_message, info["exception_info"].exception_traceback)
         for key, info in aborted.items()
     }
     return values, errors
+
+
+def _known_by_id(asked: Any, known: Mapping[str, Any]) -> dict[Any, Any]:
+    metrics = [metric for edge in asked.edges for metric in (edge.left, edge.right) if metric is not None]
+    return {metric.id: known[metric.metric_name] for metric in metrics if metric.metric_name in known}
+
+
+def ask(frame: pd.DataFrame, column: str, names: Sequence[str]) -> dict[str, Any]:
+    """The values of some metrics of one column, by name."""
+    metrics = {name: _metric(name, {"batch_id": gx.BATCH_ID, "column": column}, {}) for name in names}
+    values, errors = resolve({gx.BATCH_ID: frame}, list(metrics.values()))
+    for message, _ in errors.values():
+        raise ValueError(message)
+    return {name: values[metric.id] for name, metric in metrics.items()}
+
+
+def outlier_statistics(low: Any, high: Any, spread: Any) -> Any:
+    """GX's record of what outliers are measured against; what is not finite is no statistic to it."""
+    from great_expectations.expectations.metrics.column_aggregate_metrics.column_outlier_statistics import (  # noqa: PLC0415
+        OutlierStatistics,
+    )
+
+    return OutlierStatistics(*(float(one) if math.isfinite(one) else None for one in (low, high, spread)))
 
 
 def select(frame: pd.DataFrame, condition: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +22,13 @@ from tasks.shards.validating.outcome import MAX_EXAMPLES, BatchMeasure, Expectat
 _NULL_CHECKS = {"expect_column_values_to_be_null": False, "expect_column_values_to_not_be_null": True}
 _ROW_COUNTS = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
 _AS_FLOATS = frozenset({"expect_column_mean_to_be_between", "expect_column_stdev_to_be_between"})
+_AS_TICKS = frozenset(
+    {
+        "expect_column_values_to_be_between",
+        "expect_column_values_to_be_decreasing",
+        "expect_column_values_to_be_increasing",
+    }
+)
 _MASK = "mask"
 
 
@@ -39,20 +45,29 @@ class _Question:
 def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: Ordinals) -> BatchMeasure:
     """What a batch says about the expectations that batches can speak of."""
     specs = [spec for spec in suite.expectations if spec.route in ("rows", "sums")]
-    tallies, rejects = evaluate(suite, specs, batch, rows)
+    table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
+    _check_columns(suite, specs, table)
+    tallies, rejects = evaluate(suite, specs, View(table, rows), conditions=True)
     return BatchMeasure(tuple(tallies), rejects)
 
 
 def evaluate(
-    suite: Suite, specs: Sequence[ExpectationSpec], batch: pa.Table | pa.RecordBatch, rows: Ordinals
+    suite: Suite,
+    specs: Sequence[ExpectationSpec],
+    view: View,
+    *,
+    conditions: bool = False,
+    known: Mapping[str, Any] | None = None,
 ) -> tuple[list[Tally], pa.Table]:
-    """A tally for each expectation, and the rows that those with `on_failure: quarantine` take out."""
-    table = pa.table(batch) if isinstance(batch, pa.RecordBatch) else batch
-    _check_columns(suite, specs, table)
+    """A tally for each expectation, and the rows that those with `on_failure: quarantine` take out.
+
+    `conditions`: whether row conditions are still to select among the rows. `known`: metrics not to be computed.
+    """
     frames: dict[str, pd.DataFrame] = {}
-    views = _Views(View(table, rows))
+    views = _Views(view, conditions)
     questions = [_ask(spec, graph.prepared(spec, suite), views, frames) for spec in specs]
-    answers, errors = graph.resolve(frames, [m for question in questions for m in question.metrics.values()])
+    asked = [metric for question in questions for metric in question.metrics.values()]
+    answers, errors = graph.resolve(frames, asked, known)
     rejects = [_answer(question, answers, errors) for question in questions]
     return [question.tally for question in questions], pa.concat_tables([no_rejects(), *rejects])
 
@@ -69,18 +84,24 @@ def _check_columns(suite: Suite, specs: Iterable[ExpectationSpec], table: pa.Tab
 class _Views:
     """The rows that each row condition selects, found once a batch."""
 
-    def __init__(self, everything: View) -> None:
+    def __init__(self, everything: View, conditions: bool) -> None:
         self.everything = everything
+        self._conditions = conditions
         self._selected: dict[str, View] = {}
 
-    def of(self, spec: ExpectationSpec, condition: Any) -> View:
-        if not condition:
+    def of(self, spec: ExpectationSpec, expectation: Any) -> View:
+        if not self._conditions:
             return self.everything
         key = _condition_key(spec)
         if key not in self._selected:
-            positions = graph.select(self.everything.several(spec.condition_columns), condition)
-            self._selected[key] = self.everything.at(positions)
+            self._selected[key] = select_rows(self.everything, spec, expectation)
         return self._selected[key]
+
+
+def select_rows(view: View, spec: ExpectationSpec, expectation: Any) -> View:
+    """The rows that an expectation's row condition selects; all where it has none."""
+    condition = getattr(expectation, "row_condition", None)
+    return view.at(graph.select(view.several(spec.condition_columns), condition)) if condition else view
 
 
 def _condition_key(spec: ExpectationSpec) -> str:
@@ -90,7 +111,7 @@ def _condition_key(spec: ExpectationSpec) -> str:
 def _ask(spec: ExpectationSpec, ready: graph.Prepared, views: _Views, frames: dict[str, pd.DataFrame]) -> _Question:
     question = _Question(spec, views.everything, Tally(spec.index))
     try:
-        question.view = views.of(spec, getattr(ready.expectation, "row_condition", None))
+        question.view = views.of(spec, ready.expectation)
         question.tally.rows = len(question.view)
         if spec.type not in _NULL_CHECKS and spec.type not in _ROW_COUNTS:
             question.metrics = _metrics(spec, ready, question.view, frames)
@@ -105,7 +126,7 @@ def _metrics(
 ) -> dict[str, Any]:
     """What GX is to compute, on a frame of the expectation's own columns, which is put among the frames."""
     alone = "column" in ready.domain and len(spec.columns) == 1
-    shape = _shape(spec, ready) if alone else As.VALUES
+    shape = _shape(spec, view.array(spec.columns[0]).type) if alone else As.VALUES
     frame_id = f"{_condition_key(spec)} {spec.columns if not alone else spec.columns[0]!r} {shape.value}"
     if frame_id not in frames:
         frames[frame_id] = view.single(spec.columns[0], shape) if alone else view.several(spec.columns)
@@ -114,19 +135,18 @@ def _metrics(
     if not spec.of_rows:
         return graph.part_metrics(spec, ready, frame_id)
     values = dict(ready.values)
-    if shape is As.TICKS:
+    if shape is As.TICKS and "min_value" in values:
         kind = view.array(spec.columns[0]).type
         values |= {name: tick_of(values.get(name), kind) for name in ("min_value", "max_value")}
     return {_MASK: graph.mask_metric(ready, frame_id, values)}
 
 
-def _shape(spec: ExpectationSpec, ready: graph.Prepared) -> As:
+def _shape(spec: ExpectationSpec, kind: pa.DataType) -> As:
     """How the values are handed over so that GX is fast and right on them."""
     if spec.type in _AS_FLOATS:
         return As.FLOATS
-    bounds = (ready.values.get("min_value"), ready.values.get("max_value"))
-    in_time = any(isinstance(bound, dt.date) for bound in bounds)
-    return As.TICKS if spec.type == "expect_column_values_to_be_between" and in_time else As.VALUES
+    in_time = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    return As.TICKS if in_time and spec.type in _AS_TICKS else As.VALUES
 
 
 def _answer(question: _Question, answers: Mapping[Any, Any], errors: Mapping[Any, tuple[str, str]]) -> pa.Table:
@@ -147,7 +167,7 @@ def _answer(question: _Question, answers: Mapping[Any, Any], errors: Mapping[Any
         return no_rejects()
     failing = _failing(question, answers)
     tally.unexpected = len(failing)
-    tally.examples = _examples(spec, view, failing[:MAX_EXAMPLES])
+    tally.examples = examples_of(spec, view, failing[:MAX_EXAMPLES])
     return rejects_of(spec, view, failing) if spec.on_failure else no_rejects()
 
 
@@ -169,7 +189,7 @@ def _failing(question: _Question, answers: Mapping[Any, Any]) -> Ordinals:
     return mask.index.to_numpy()[failed] if failed.any() else np.zeros(0, dtype=np.int64)
 
 
-def _examples(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[tuple[int, Any]]:
+def examples_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[tuple[int, Any]]:
     """Ordinal and value of some rows, the value in the shape that GX gives it."""
     if not len(positions):
         return []

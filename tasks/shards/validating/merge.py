@@ -52,11 +52,12 @@ def _merged(measures: Iterable[BatchMeasure], whole: WholeMeasure | None) -> dic
     merged: dict[int, Tally] = {}
     for measure in (*measures, *([whole] if whole else [])):
         for tally in measure.tallies:
-            merged[tally.expectation] = _add(merged[tally.expectation], tally) if tally.expectation in merged else tally
+            merged[tally.expectation] = add(merged[tally.expectation], tally) if tally.expectation in merged else tally
     return merged
 
 
-def _add(one: Tally, other: Tally) -> Tally:
+def add(one: Tally, other: Tally) -> Tally:
+    """Both together. The first examples in the order of the table are kept."""
     examples = sorted([*one.examples, *other.examples], key=lambda example: example[0])[:MAX_EXAMPLES]
     return Tally(
         expectation=one.expectation,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.core.reasons import REJECTS_SCHEMA, Reason
@@ -13,6 +15,8 @@ from tasks.shards.validating.catalogue import Route
 
 Severity = Literal["critical", "warning", "info"]
 Consequence = Literal["passed", "quarantines", "note", "warns", "blocks"]
+# Yields batches of the named columns with the ordinals of their rows, in the order of the snapshot.
+ReadColumns = Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch | pa.Table, npt.NDArray[np.int64]]]]
 # As many examples of failing values as GX itself keeps.
 MAX_EXAMPLES = 20
 

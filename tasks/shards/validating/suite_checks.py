@@ -63,9 +63,8 @@ def _has_dtype(kind: pa.DataType) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
 
 
-_MEDIAN_LIKE = frozenset(
+_ORDERED = frozenset(
     {
-        "expect_column_median_to_be_between",
         "expect_column_values_to_be_increasing",
         "expect_column_values_to_be_decreasing",
     }
@@ -73,6 +72,7 @@ _MEDIAN_LIKE = frozenset(
 # GX itself raises on decimals here.
 _FLOATING = frozenset({"expect_column_value_z_scores_to_be_less_than", "expect_column_values_to_not_be_outliers"})
 _SUMMABLE = frozenset({"expect_column_mean_to_be_between", "expect_column_sum_to_be_between"})
+_MEDIAN = frozenset({"expect_column_median_to_be_between"})
 _QUANTILE = frozenset({"expect_column_quantile_values_to_be_between"})
 _ALLOWED_TYPES: list[tuple[Callable[[pa.DataType], bool], frozenset[str], str]] = [
     (is_text, catalogue.TEXT_ONLY, "text"),
@@ -80,7 +80,8 @@ _ALLOWED_TYPES: list[tuple[Callable[[pa.DataType], bool], frozenset[str], str]] 
     (is_number, (catalogue.NUMBERS_ONLY | _QUANTILE) - _SUMMABLE - _FLOATING, "a number"),
     (lambda kind: is_number(kind) and not types.is_decimal(kind), _FLOATING, "an integer or a float"),
     (lambda kind: is_number(kind) or types.is_boolean(kind), _SUMMABLE, "a number"),
-    (_ordered, _MEDIAN_LIKE, "a number or a time"),
+    (_ordered, _ORDERED, "a number or a time"),
+    (lambda kind: is_number(kind) or types.is_timestamp(kind), _MEDIAN, "a number or a timestamp"),
     (
         _has_dtype,
         catalogue.OF_TYPE,

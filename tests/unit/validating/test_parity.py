@@ -22,6 +22,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.shards.validating import conclude, load_suite, measure_batch, measure_whole, whole_table_columns
+from tasks.shards.validating import duplicates, quantiles
 from tasks.shards.validating import gx as door
 from tasks.shards.validating.catalogue import ROWS, ROWS_OF_WHOLE, SCHEMA, SUMS, WHOLE
 
@@ -290,6 +291,17 @@ def test_results_equal_those_of_stock_great_expectations(flavour):
     assert all(listed), (
         f"no longer differs: {[is_known.__doc__ for is_known, found in zip(known, listed, strict=True) if not found]}"
     )
+
+
+@pytest.mark.parametrize("bound", [1, 40])
+def test_a_smaller_memory_bound_changes_nothing(bound, monkeypatch):
+    """Tables beyond the bound are read in parts and narrowed down; here 240 rows are beyond it."""
+    monkeypatch.setattr(duplicates, "ROWS_AT_ONCE", bound)
+    monkeypatch.setattr(quantiles, "IN_MEMORY_VALUES", bound)
+    chosen = [n for n, case in enumerate(CASES) if case["type"] in WHOLE | ROWS_OF_WHOLE]
+    expectations = [CASES[n] for n in chosen][:: 1 if bound > 1 else 5]
+    wide = [ours_in_batches()[n] for n in chosen][:: 1 if bound > 1 else 5]
+    assert differences(wide, ours(TABLE, expectations, [100]), expectations, tolerance=0) == []
 
 
 def test_float32_aggregates_equal_within_single_precision():
