@@ -15,13 +15,14 @@ from tasks.report import reported
 from tasks.score import conclude_scoring, score_shard
 from tasks.stage import on_each
 from tasks.validate import check, conclude_validation, validate_shard
+from tasks.watch import watched
 
 
 @flow(name="score", flow_run_name="{job} {as_of}")
 @told_as_state
 def score(job: JobName, as_of: AsOf, rescore: Reason = "") -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""
-    with reported(job, as_of), opened(job, as_of, rescore=rescore) as planned:
+    with watched(), reported(job, as_of), opened(job, as_of, rescore=rescore) as planned:
         check(planned)
         run = pull(planned)
         conclude_validation(run, on_each(validate_shard, run, deal(run)))

@@ -35,15 +35,22 @@ def _check_type_name(name: str) -> str:
 
 TypeName = Annotated[
     str,
+    # A list of lists of lists ... has an end before the type is read.
+    Field(
+        max_length=100,
+        description="A column type: string, int64, float64, date, timestamp (UTC), ...",
+        examples=["float64"],
+    ),
     AfterValidator(_check_type_name),
-    Field(max_length=100, description="A column type: string, int64, float64, date, timestamp (UTC), ...", examples=["float64"]),
 ]
 
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
 
 
-_SECRET_PARAMETER = re.compile(r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.I)
+_SECRET_PARAMETER = re.compile(
+    r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.IGNORECASE
+)
 
 
 def holds_secret(address: str) -> bool:
@@ -57,13 +64,6 @@ class Definition(BaseModel):
 
     # What was put in may be a secret in the wrong place: a traceback is not to show it.
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
-
-
-def _check_no_secret(address: str | None) -> str | None:
-    if address is not None and holds_secret(address):
-        # The value is not repeated: it would end in logs.
-        raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
-    return address
 
 
 class SqlSource(Definition):
@@ -99,7 +99,13 @@ class SqlSource(Definition):
             raise ValueError("give exactly one of query and query_file")
         return self
 
-    _no_secret = field_validator("uri")(_check_no_secret)
+    @field_validator("uri")
+    @classmethod
+    def _check_no_secret(cls, uri: str | None) -> str | None:
+        if uri is not None and holds_secret(uri):
+            # The value is not repeated: it would end in logs.
+            raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
+        return uri
 
 
 class FilesSource(Definition):
@@ -247,10 +253,12 @@ class Job(Definition):
             _must_be_distinct("training.features", self.training.features)
         _must_be_distinct("keys", self.keys)
         _must_be_distinct("output.pass_through", self.output.pass_through)
+        _must_be_distinct("columns", self.columns)
+        _must_be_distinct("output.columns", self.output.columns)
         taken = [*self.keys, *filter(None, [self.event_time]), *self.output.pass_through, *RESERVED_COLUMNS]
-        if clash := sorted(set(self.output.columns) & set(taken)):
+        if clash := _also_in(taken, self.output.columns):
             raise ValueError(f"output.columns: {clash} would hide a column of the table; choose another name")
-        if reserved := sorted(RESERVED_COLUMNS & set(self.columns)):
+        if reserved := _also_in(RESERVED_COLUMNS, self.columns):
             raise ValueError(f"columns: {reserved} are written by Lamplighter; rename them in the query")
         return self
 
@@ -271,12 +279,12 @@ class Job(Definition):
 
     @model_validator(mode="after")
     def _check_training_windows(self) -> Self:
-        for key in ("fit", "calibrate", "benchmark") if self.training else ():
-            for bound in ("first", "last") if getattr(self.training, key) else ():
-                try:
-                    self.window.parse(getattr(getattr(self.training, key), bound))
-                except DefinitionError as error:
-                    raise ValueError(f"training.{key}.{bound}: {error}") from error
+        ranges = [self.training.fit, self.training.calibrate, self.training.benchmark] if self.training else []
+        for bound in (bound for one in ranges if one for bound in (one.first, one.last)):
+            try:
+                self.window.parse(bound)
+            except DefinitionError as error:
+                raise ValueError(f"training: {error.failed}") from error
         return self
 
     def _must_be_declared(self, key: str, names: tuple[str, ...]) -> None:
@@ -294,6 +302,11 @@ def _must_be_distinct(key: str, names: Iterable[str]) -> None:
     count = Counter(name.casefold() for name in names)
     if twice := [name for name in names if count[name.casefold()] > 1]:
         raise ValueError(f"{key}: {twice} stand for one column, given twice; upper and lower case count as the same")
+
+
+def _also_in(taken: Iterable[str], names: Iterable[str]) -> list[str]:
+    folded = {name.casefold() for name in taken}
+    return sorted(name for name in names if name.casefold() in folded)
 
 
 def job_json_schema() -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,13 +13,14 @@ import yaml
 from pydantic import ValidationError
 
 from tasks.core.digest import digest_json
-from tasks.core.errors import DefinitionError, JobError, SuiteError
-from tasks.core.job import Job, SqlSource
+from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
+from tasks.core.job import Job, Labels, SqlSource, holds_secret
 from tasks.core.storage import Folder
 
 JOBS = "deployments/jobs"
 SUITES = "expectations"
 _LARGEST_YAML_BYTES = 1_000_000
+_LONGEST_FOUND = 200
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,34 @@ class Project:
         if name not in self.job_names():
             raise DefinitionError(_no_such_job(name, self.job_names(), self.folder), next_step="lamplighter check")
         key = f"{JOBS}/{name}.yaml"
-        job = parse_job(self.folder.read_text(key), where=key)
+        job = parse_job(self._text(key), where=key)
         if job.job != name:
             raise JobError(f"{key}: key 'job' is '{job.job}', and must be the file's name, '{name}'")
         return Definition(
             job=job,
-            query=self._query(job.source.query, job.source.query_file, key)
+            query=self._query(job.source, f"{key}: key 'source.query_file'")
             if isinstance(job.source, SqlSource)
             else None,
-            labels_query=self._query(job.labels.query, job.labels.query_file, key) if job.labels else None,
+            labels_query=self._query(job.labels, f"{key}: key 'labels.query_file'") if job.labels else None,
             suite_text=self._suite(job),
         )
 
-    def _query(self, query: str | None, file: str | None, job_key: str) -> str:
-        if query is not None:
-            return query
-        key = f"{JOBS}/{file}"
-        if not self.folder.path(key).is_file():
-            raise JobError(f"{job_key}: key 'query_file' names {file}, and there is no {self.folder.path(key)}")
-        return self.folder.read_text(key)
+    def _query(self, given: SqlSource | Labels, where: str) -> str:
+        if given.query is not None:
+            return given.query
+        try:
+            path = self.folder.path(f"{JOBS}/{given.query_file}")
+        except DefinitionError as error:
+            raise JobError(f"{where} is '{given.query_file}', and must be a file in or below {JOBS}") from error
+        if not path.is_file():
+            raise JobError(f"{where} names {given.query_file}, and there is no {path}")
+        return self._text(f"{JOBS}/{given.query_file}")
+
+    def _text(self, key: str) -> str:
+        try:
+            return self.folder.read_text(key)
+        except LakeError as error:
+            raise JobError(error.failed, next_step=f"mend {key}, then: lamplighter check") from error
 
     def _suite(self, job: Job) -> str | None:
         if job.suite is None:
@@ -91,7 +103,8 @@ def parse_job(text: str, *, where: str) -> Job:
         # A subclass of the safe loader: it makes plain values, never objects.
         found = yaml.load(text, Loader=_JobLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise JobError(f"{where} is not YAML that a job may use: {_yaml_message(error)}") from error
+        # Not 'from error': that one's text repeats the line, which may hold a secret.
+        raise JobError(f"{where} is not YAML that a job may use: {_yaml_message(error)}") from None
     if not isinstance(found, dict):
         raise JobError(f"{where} holds {type(found).__name__}, and must hold keys such as 'job' and 'source'")
     try:
@@ -101,26 +114,36 @@ def parse_job(text: str, *, where: str) -> Job:
 
 
 class _JobLoader(yaml.SafeLoader):
-    """YAML of plain values: a date stays text, and what could repeat or multiply itself is refused."""
+    """YAML of plain values, and what could repeat or multiply itself is refused.
 
-    yaml_implicit_resolvers = {  # noqa: RUF012
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+    A date, a time of day, `yes` and `<<` stay text. (YAML 1.1 makes of `on` a truth, of 1:30 the number 90, and takes
+    minutes over a long 1:1:1:...)
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="anchors and aliases are not used here",
-                problem_mark=self.peek_event().start_mark,  # type: ignore[no-untyped-call]
-            )
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "anchor", None) is not None:
+            raise yaml.MarkedYAMLError(problem="anchors and aliases are not used here", problem_mark=event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(problem="tags are not used here", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        if twice := [key for key in keys if isinstance(key, str) and keys.count(key) > 1]:
+        count = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [key for key, times in count.items() if times > 1]:
             raise yaml.MarkedYAMLError(problem=f"the key '{twice[0]}' stands twice", problem_mark=node.start_mark)
         return super().construct_mapping(node, deep=deep)
+
+
+for _tag, _pattern, _first in (
+    ("null", r"(?:~|null|Null|NULL|)\Z", ["~", "n", "N", ""]),
+    ("bool", r"(?:true|True|TRUE|false|False|FALSE)\Z", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)\Z", list("-+0123456789")),
+    ("float", r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?\Z", list("-+.0123456789")),
+):
+    _JobLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 
 def _yaml_message(error: Exception) -> str:
@@ -133,8 +156,7 @@ def _explain(error: ValidationError) -> str:
     """The first thing that is wrong: key, what was found, what is allowed; and how many more there are."""
     problems = error.errors()
     first = problems[0]
-    # pydantic puts the tag of a union among the keys; a person's file has no such key.
-    key = ".".join(str(part) for part in first["loc"] if part not in ("sql", "files"))
+    key = ".".join(str(part) for part in _without_tag(first["loc"]))
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":
         return f"key '{key}' is not known{_nearest(key)}{more}"
@@ -143,9 +165,20 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not key or isinstance(first["input"], dict):
         return f"{f'key {key!r}: ' if key else ''}{message}{more}"
-    # An address may hold a secret, whatever key it stands under.
-    found = "" if key.endswith("uri") else f"found {first['input']!r}; "
-    return f"key '{key}': {found}{message[0].lower()}{message[1:]}{more}"
+    return f"key '{key}': {_found(key, first['input'])}{message[0].lower()}{message[1:]}{more}"
+
+
+def _found(key: str, value: object) -> str:
+    text = repr(value)
+    # An address may stand under another's key, or be none that is recognised.
+    if "uri" in key or holds_secret(str(value)):
+        return ""
+    return f"found {text if len(text) <= _LONGEST_FOUND else text[:_LONGEST_FOUND] + '...'}; "
+
+
+def _without_tag(keys: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Without the source's type, which pydantic puts among the keys (source.sql.uri); a person's file has no such key."""
+    return (*keys[:1], *keys[2:]) if len(keys) > 1 and keys[0] == "source" and keys[1] in ("sql", "files") else keys
 
 
 def _nearest(key: str) -> str:

@@ -280,7 +280,7 @@ class TableReader(pq.ParquetFile):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        super().__init__(path, memory_map=False)
+        super().__init__(path, memory_map=False, page_checksum_verification=True)
 
     def read(self, *args: Any, **kwargs: Any) -> pa.Table:
         with _lake_errors("read", self._path):
@@ -311,7 +311,10 @@ class TableWriter:
     def __init__(self, hidden: Path, target: Path, schema: pa.Schema) -> None:
         self._target = target
         with _lake_errors("write", target):
-            self._writer = pq.ParquetWriter(hidden, schema, compression="zstd", version="2.6", store_schema=True)
+            # Checksums, because a bit that flips in a page may still decode, to another number.
+            self._writer = pq.ParquetWriter(
+                hidden, schema, compression="zstd", version="2.6", store_schema=True, write_page_checksum=True
+            )
 
     def write_table(self, table: pa.Table, row_group_size: int | None = None) -> None:
         with _lake_errors("write", self._target):

@@ -16,9 +16,9 @@ from tasks.core.errors import ModelBlocked
 from tasks.core.job import Job
 from tasks.core.manifest import SnapshotRecord
 from tasks.core.model import LoadedModel, load_model, score_with_bisection
+from tasks.core.model_version import ModelVersion
 from tasks.core.profile import BatchProfile, ReferenceProfile, profile_batch
 from tasks.core.reasons import rejects_table
-from tasks.core.model_version import ModelVersion
 from tasks.core.registry import Registry
 from tasks.core.storage import Lake
 from tasks.core.window import Window

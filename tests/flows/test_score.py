@@ -165,3 +165,22 @@ def test_parameters_are_refused_before_a_run_starts():
         score("Not A Job", "2024-05-01")
     with pytest.raises(ParameterTypeError):
         score("readings", "yesterday")
+
+
+def test_the_ui_gets_progress_and_the_same_numbers_as_the_manifest(world):
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
+
+    world.change_job(limits__batch_rows=50, limits__workers=2)
+    state = world.score()
+
+    assert state.name == "Published", state.message
+    with get_client(sync_client=True) as client:
+        runs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
+        artifacts = {one.key: one for one in client.read_artifacts(artifact_filter=runs)}
+    report = artifacts["readings-2024-05-01-report"]
+    assert "200" in report.data
+    assert f"as_of={DAY}.html" in report.data
+    assert artifacts["readings-2024-05-01-rows"].type == "table"
+    for stage in ("validate", "score"):
+        assert artifacts[f"readings-2024-05-01-{stage}"].data == 100

@@ -48,7 +48,9 @@ def _published(folder) -> pa.Table:
             "scored_at": [at, at],
         }
         table = pa.table(values, schema=predictions_schema(job))
-        with Lake(folder).parquet_writer(f"predictions/readings/as_of=2024-05-0{day}/part-run.parquet", table.schema) as out:
+        with Lake(folder).parquet_writer(
+            f"predictions/readings/as_of=2024-05-0{day}/part-run.parquet", table.schema
+        ) as out:
             out.write_table(table)
         tables.append(table)
     return pa.concat_tables(tables)

@@ -59,8 +59,7 @@ def median_of(views: Callable[[], Iterator[View]], name: str, kind: pa.DataType)
 
 
 def _place(share: float, count: int) -> float:
-    # numpy is asked for percentiles and divides again: the same roundings, the same place.
-    return float(np.true_divide(share * 100, 100) * (count - 1)) if count else 0.0
+    return float((count - 1) * share) if count else 0.0
 
 
 def _between(values: dict[int, Any], place: float, interpolation: str) -> Any:
@@ -70,7 +69,10 @@ def _between(values: dict[int, Any], place: float, interpolation: str) -> Any:
     if interpolation in ("lower", "higher"):
         return low if interpolation == "lower" else high
     part = 0.5 if interpolation == "midpoint" and low is not high else place - math.floor(place)
-    return low if low == high else low + (high - low) * part
+    if low == high:
+        return low
+    # As numpy does, from the nearer end.
+    return high - (high - low) * (1 - part) if part >= 0.5 else low + (high - low) * part  # noqa: PLR2004 - the middle
 
 
 class _Column:

@@ -21,8 +21,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tasks.shards.validating import conclude, load_suite, measure_batch, measure_whole, whole_table_columns
-from tasks.shards.validating import duplicates, quantiles
+from tasks.shards.validating import (
+    conclude,
+    duplicates,
+    load_suite,
+    measure_batch,
+    measure_whole,
+    quantiles,
+    whole_table_columns,
+)
 from tasks.shards.validating import gx as door
 from tasks.shards.validating.catalogue import ROWS, ROWS_OF_WHOLE, SCHEMA, SUMS, WHOLE
 
