@@ -34,7 +34,8 @@ class LamplighterError(Exception):
         super().__init__(failed, state, next_step)
 
     def __str__(self) -> str:
-        sentences = [self.failed, self.state, f"Next: {self.next_step}" if self.next_step else ""]
+        state = self.state[:1].upper() + self.state[1:]
+        sentences = [self.failed, state, f"Next: {self.next_step}" if self.next_step else ""]
         return " ".join(_as_sentence(sentence) for sentence in sentences if sentence)
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -46,13 +47,8 @@ def _rebuild(kind: type[LamplighterError], failed: str, state: str, next_step: s
     return kind(failed, state=state, next_step=next_step)
 
 
-# What begins with one of these is prose; other beginnings may be names, whose letters matter.
-_PROSE = ("nothing ", "no ", "what ", "it ", "that ", "the ", "there ", "could not ", "complete ", "a ", "an ")
-
-
 def _as_sentence(text: str) -> str:
     text = text.strip()
-    text = text[:1].upper() + text[1:] if text.startswith(_PROSE) else text
     return text if text.endswith((".", "!", "?", "'", "`")) else f"{text}."
 
 

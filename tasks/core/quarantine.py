@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -18,20 +19,72 @@ _EACH_REASON = 5
 _ROWS_LOOKED_AT = 20_000
 
 
+@dataclass(frozen=True)
+class Example:
+    """A row in quarantine under one reason: its keys, the value at fault, the sentence, and all its values as text."""
+
+    keys: dict[str, str | None]
+    value: str | None
+    message: str
+    row: dict[str, str | None]
+
+
+@dataclass(frozen=True)
+class ReasonGroup:
+    """The rows that have one reason, with a few of them."""
+
+    reason: str
+    column: str | None
+    rows: int
+    examples: tuple[Example, ...]
+
+
+def groups(lake: Folder, job: Job, manifest: Manifest) -> list[ReasonGroup]:
+    """The rows in quarantine by reason, most rows first. A row with several reasons stands under each."""
+    found: dict[str, list[Example]] = {}
+    columns: dict[str, str | None] = {}
+    for label, reason, row in _few_of_each(lake, job, manifest):
+        columns[label] = reason["column"]
+        example = Example({key: row.get(key) for key in job.keys}, reason["value"], str(reason["message"]), row)
+        found.setdefault(label, []).append(example)
+    counts = _counts(lake, manifest)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [ReasonGroup(label, columns.get(label), rows, tuple(found.get(label, ()))) for label, rows in ranked]
+
+
 def example_rows(
     lake: Folder, job: Job, manifest: Manifest
 ) -> list[tuple[str, str, str | None, dict[str, str | None]]]:
     """A few rows of each reason: the reason's label, its message, its column, and the row's values as text."""
+    few = _few_of_each(lake, job, manifest)
+    return [(label, str(reason["message"]), reason["column"], row) for label, reason, row in few]
+
+
+def _few_of_each(
+    lake: Folder, job: Job, manifest: Manifest
+) -> Iterator[tuple[str, dict[str, Any], dict[str, str | None]]]:
     seen: Counter[str] = Counter()
-    found = []
+    # The run's own columns: the job may have others by now.
+    names = manifest.snapshot.columns if manifest.snapshot else job.columns
     for row in _quarantined_rows(lake, job, manifest):
-        values = {name: None if row[name] is None else str(row[name]) for name in job.columns}
+        values = {name: None if row[name] is None else str(row[name]) for name in names}
         for reason in row["reasons"]:
             label = rejects.label(reason)
             seen[label] += 1
             if seen[label] <= _EACH_REASON:
-                found.append((label, str(reason["message"]), reason["column"], values))
-    return found
+                yield label, reason, values
+
+
+def _counts(lake: Folder, manifest: Manifest) -> dict[str, int]:
+    """Rows by reason: as recorded, or, of a run that broke off before it counted, from what its stages left."""
+    if manifest.quarantine_reasons or manifest.is_published:
+        return manifest.quarantine_reasons
+    workspace = layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
+    record = read_record(lake, workspace)
+    bounds = [batch_bounds(record, batch) for batch in range(record.batches)] if record else []
+    return rejects.total_count_by_reason(
+        [rejects.read_taken_out(lake, workspace, batch, each) for batch, each in enumerate(bounds)]
+    )
 
 
 def _quarantined_rows(lake: Folder, job: Job, manifest: Manifest) -> Iterator[dict[str, Any]]:

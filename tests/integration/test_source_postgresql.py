@@ -114,7 +114,7 @@ UUID = "01234567-89ab-cdef-0123-456789abcdef"
         ("timestamptz '2013-07-01 00:00:00-04'", "timestamp", DAY.start),
         ("timestamptz '2013-07-01 00:00:00.123456-04'", "timestamp", DAY.start.replace(microsecond=123456)),
         ("timestamp '2013-07-01 00:00' AT TIME ZONE 'America/New_York'", "timestamp", DAY.start),
-        ("timestamp '2013-07-01 00:00'", "timestamp_naive", dt.datetime(2013, 7, 1)),  # noqa: DTZ001
+        ("timestamp '2013-07-01 00:00'", "timestamp_naive", dt.datetime(2013, 7, 1)),
         ("date '2013-07-01'", "date", dt.date(2013, 7, 1)),
         ("time '05:06:07.5'", "time", dt.time(5, 6, 7, 500_000)),
         ("true", "bool", True),

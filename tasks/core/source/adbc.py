@@ -95,9 +95,13 @@ class _Database:
         return self._execute(text, bounds if order else None)
 
     def batches(self, reader: Any, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        # Closing alone would read what is left, to its end.
+        unfinished = self._open.enter_context(contextlib.ExitStack())
+        unfinished.callback(self._quietly, self._connection.adbc_cancel)
         while (batch := self._guarded(lambda: next(iter(reader), None))) is not None:
             for first in range(0, batch.num_rows, batch_rows):
                 yield batch.slice(first, batch_rows)
+        unfinished.pop_all()
 
     def close(self) -> None:
         self._open.close()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +74,20 @@ def engine_of(frames: Mapping[str, pd.DataFrame]) -> Any:
     gx.great_expectations()
     from great_expectations.execution_engine import PandasExecutionEngine  # noqa: PLC0415 - as above
 
-    return PandasExecutionEngine(batch_data_dict=dict(frames))
+    engine = PandasExecutionEngine()
+    for batch_id, frame in frames.items():
+        engine.load_batch_data(batch_id, frame)
+    return engine
+
+
+@contextmanager
+def _engine_for(frames: Mapping[str, pd.DataFrame]) -> Iterator[Any]:
+    """An engine that lets go of its frames: GX ties them into a cycle, which would hold batches until some collection."""
+    engine = engine_of(frames)
+    try:
+        yield engine
+    finally:
+        engine.batch_manager.batch_data_cache.clear()
 
 
 @functools.cache
@@ -122,7 +136,7 @@ def _metric(name: str, domain: Mapping[str, Any], values: Mapping[str, Any]) -> 
 
 def resolve(
     frames: Mapping[str, pd.DataFrame], metrics: Sequence[Any], known: Mapping[str, Any] | None = None
-) -> tuple[Mapping[Any, Any], Mapping[Any, tuple[str, str]]]:
+) -> tuple[dict[Any, Any], Mapping[Any, tuple[str, str]]]:
     """The values of these metrics by their ids, and of those that raised the message and the traceback.
 
     `known` are metrics that are not to be computed, by name: those of the whole table that judge a batch.
@@ -132,10 +146,11 @@ def resolve(
     from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: PLC0415 - as above
 
     with gx.quiet():
-        calculator = MetricsCalculator(execution_engine=engine_of(frames), show_progress_bars=False)
-        asked = calculator.build_metric_dependency_graph(list(metrics))
-        values = _known_by_id(asked, known or {})
-        aborted = asked._resolve(values, show_progress_bars=False)  # noqa: SLF001 - the public one starts from nothing
+        with _engine_for(frames) as engine:
+            calculator = MetricsCalculator(execution_engine=engine, show_progress_bars=False)
+            asked = calculator.build_metric_dependency_graph(list(metrics))
+            values = _known_by_id(asked, known or {})
+            aborted = asked._resolve(values, show_progress_bars=False)  # noqa: SLF001 - the public one starts empty
     errors = {
         key: (info["exception_info"].exception_message, info["exception_info"].exception_traceback)
         for key, info in aborted.items()
@@ -168,8 +183,6 @@ def outlier_statistics(low: Any, high: Any, spread: Any) -> Any:
 
 def select(frame: pd.DataFrame, condition: Any) -> Any:
     """The positions of the rows for which GX holds a row condition to be true."""
-    with gx.quiet():
-        selected = engine_of({gx.BATCH_ID: frame}).get_domain_records(
-            {"batch_id": gx.BATCH_ID, "row_condition": condition}
-        )
-    return selected.index.to_numpy()
+    with gx.quiet(), _engine_for({gx.BATCH_ID: frame}) as engine:
+        selected = engine.get_domain_records({"batch_id": gx.BATCH_ID, "row_condition": condition})
+        return selected.index.to_numpy()

@@ -69,6 +69,8 @@ def evaluate(
     asked = [metric for question in questions for metric in question.metrics.values()]
     answers, errors = graph.resolve(frames, asked, known)
     rejects = [_answer(question, answers, errors) for question in questions]
+    # GX's graph holds its masks in a cycle, and batches would pile up until some collection.
+    answers.clear()
     return [question.tally for question in questions], pa.concat_tables([no_rejects(), *rejects])
 
 

@@ -134,6 +134,12 @@ def test_too_many_categories_to_tell_new_ones():
     assert (drift.new_category_share, drift.new_categories) == (None, ())
 
 
+def test_a_reference_without_a_value_has_no_range_to_lie_outside():
+    reference = reference_profile(pa.table({"x": pa.array([None, None], pa.float64())}))
+    (drift,) = compare(reference, profile_batch(reference, pa.table({"x": [1.0]})))
+    assert (drift.outside_range_share, drift.psi, drift.mean_reference, drift.mean_observed) == (None, None, None, 1.0)
+
+
 def test_another_references_profile_is_refused():
     reference = reference_profile(TRAINING)
     with pytest.raises(ValueError, match="another reference"):

@@ -1,4 +1,4 @@
-# ruff: noqa: DTZ001 - instants without zone are what some of these tests are about
+
 import datetime as dt
 import decimal
 import math

@@ -744,7 +744,7 @@ def test_a_hostile_value_stays_text_in_markdown(text):
         (wording.figure, 123.0, "123"),
         (wording.figure, 0.0, "0"),
         (wording.fixed, 0.0996, "0.100"),
-        (wording.instant, dt.datetime(2013, 7, 1, 3, 4, 5), "2013-07-01 03:04:05 UTC"),  # noqa: DTZ001
+        (wording.instant, dt.datetime(2013, 7, 1, 3, 4, 5), "2013-07-01 03:04:05 UTC"),
         (
             wording.instant,
             dt.datetime(2013, 7, 1, 3, tzinfo=dt.timezone(dt.timedelta(hours=2))),

@@ -244,6 +244,12 @@ def test_infinities_lie_outside_and_in_no_moment():
     assert (column.min, column.max, column.mean, column.std) == (1.0, 3.0, 2.0, 1.0)
 
 
+def test_the_largest_float_can_be_kept():
+    reference = reference_profile(one([1.0, sys.float_info.max]))
+    assert reference.columns["x"].edges[-1] == sys.float_info.max
+    assert ReferenceProfile.model_validate_json(reference.model_dump_json()) == reference
+
+
 @pytest.mark.parametrize("values", [[], [None, None], [math.nan], [math.inf]])
 def test_column_without_a_finite_value(values):
     reference = reference_profile(one(values, pa.float64()))
@@ -286,6 +292,12 @@ def test_top_fifty_then_the_others_then_the_new():
     observed = profile_batch(reference, one(["n0000", "rare1", "rare1", "never", "ever" * 100])).columns["x"]
     assert observed.counts == (1, *[0] * 49, 2, 2)
     assert observed.new_values == ("ever" * 50, "never")
+
+
+def test_of_many_new_names_the_first_twenty_are_kept():
+    reference = reference_profile(one(["a"]))
+    parts = [profile_batch(reference, one(names(30, 1)[start:])) for start in (15, 0)]
+    assert merge(*parts).columns["x"].new_values == tuple(names(20, 1))
 
 
 @pytest.mark.parametrize(("distinct", "knows_all"), [(1050, True), (1051, False)])

@@ -412,7 +412,7 @@ def test_a_recalled_version_never_comes_back(registry):
         ({"alias": "Not An Alias"}, "alias"),
         ({"alias": "../x"}, "alias"),
         ({"forced": True, "reason": "  "}, "a forced change needs a reason"),
-        ({"at": dt.datetime(2026, 11, 1)}, "at"),  # noqa: DTZ001
+        ({"at": dt.datetime(2026, 11, 1)}, "at"),
     ],
 )
 def test_an_event_that_says_too_little_is_refused(registry, options, match):

@@ -7,20 +7,20 @@ from tasks.core.settings import Settings, environment
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("LAKE", "PROJECT", "LOG_JSON"):
+    for name in ("LAKE", "PROJECT"):
         monkeypatch.delenv(f"LAMPLIGHTER_{name}", raising=False)
     monkeypatch.delenv("WAREHOUSE_URI", raising=False)
 
 
 def test_defaults():
     settings = Settings()
-    assert (settings.lake, settings.project, settings.log_json) == ("./lake", ".", False)
+    assert (settings.lake, settings.project) == ("./lake", ".")
 
 
 def test_the_environment_comes_before_the_file(monkeypatch, tmp_path):
-    (tmp_path / ".env").write_text("LAMPLIGHTER_LAKE=/from/file\nLAMPLIGHTER_LOG_JSON=true\nOTHER_TOOL=1\n")
+    (tmp_path / ".env").write_text("LAMPLIGHTER_LAKE=/from/file\nLAMPLIGHTER_PROJECT=/file/project\nOTHER_TOOL=1\n")
     assert Settings().lake == "/from/file"
-    assert Settings().log_json is True
+    assert Settings().project == "/file/project"
     monkeypatch.setenv("LAMPLIGHTER_LAKE", "/from/environment")
     assert Settings().lake == "/from/environment"
 

@@ -18,7 +18,7 @@ def table() -> pa.Table:
         return [None if rng.random() < share else value for value in values]
 
     whole = rng.integers(-50, 50, ROWS).tolist()
-    start = dt.datetime(2013, 7, 1)  # noqa: DTZ001 - the column without a zone is meant
+    start = dt.datetime(2013, 7, 1)
     hours = [start + dt.timedelta(hours=int(h), microseconds=int(h)) for h in rng.integers(0, 400, ROWS)]
     days = [dt.date(2013, 7, 1) + dt.timedelta(days=int(d)) for d in rng.integers(0, 60, ROWS)]
     words = [["ÅÖ", "N1", "N22", "n3", "", "a b", "N999", "N4"][k] for k in rng.integers(0, 8, ROWS)]
