@@ -10,6 +10,7 @@ from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
 from tasks.core.manifest import Manifest
 from tasks.core.publication import publish_staged
 from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.core.workers import peak_memory_bytes
 from tasks.stage import Stage
 
 STAGE = "publish"
@@ -24,7 +25,8 @@ def publish_run(run: Run) -> Manifest:
         QUARANTINE: staging.stage_quarantine(run, manifest),
     }
     rows, digests = staging.prove_conservation(run, manifest)
-    manifest = record(run, rows=rows, key_digests=digests)
+    peak = max(peak_memory_bytes(), manifest.peak_memory_bytes or 0)
+    manifest = record(run, rows=rows, key_digests=digests, peak_memory_bytes=peak)
     files[METRICS] = staging.stage_metrics(run, manifest, metrics.of_run(manifest))
     record_timing(run, STAGE, time.monotonic() - started, rows.scored)
     intent = manifest_of(run).but(files=files, verdict=_verdict(manifest), reasons=_warnings(manifest))
@@ -33,7 +35,8 @@ def publish_run(run: Run) -> Manifest:
 
 def _warnings(manifest: Manifest) -> tuple[str, ...]:
     of_suite = manifest.suite.expectations if manifest.suite else ()
-    return (*(one.sentence for one in of_suite if one.consequence == "warns"), *manifest.model.warnings)
+    warned = [one.sentence for one in (*manifest.schema_changes, *of_suite) if one.consequence == "warns"]
+    return (*warned, *manifest.model.warnings)
 
 
 def _verdict(manifest: Manifest) -> str:

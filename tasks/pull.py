@@ -10,19 +10,21 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from tasks.core import layout, progress, rejects, snapshot
-from tasks.core.errors import WindowBlocked, WindowFinished
-from tasks.core.manifest import KeyDigests, RowCounts, SnapshotRecord
+from tasks.core import layout, progress, rejects, schema_changes, snapshot
+from tasks.core.errors import SchemaBlocked, WindowBlocked, WindowFinished
+from tasks.core.manifest import KeyDigests, RowCounts, SchemaChangeRecord, SnapshotRecord
 from tasks.core.publication import is_visible
 from tasks.core.reasons import REJECTS_SCHEMA
 from tasks.core.run import (
     Run,
     manifest_of,
     manifests,
+    published_before,
     record,
     record_timing,
     run_id_of,
 )
+from tasks.core.schema_changes import SourceColumns
 from tasks.core.source import open_source, retry
 from tasks.secrets import secret_address
 from tasks.stage import Stage
@@ -38,6 +40,7 @@ def pull_window(run: Run) -> Run:
     else:
         found = _pull_timed(run)
     named = _under_final_name(run, found)
+    _refuse_changes(named)
     _refuse_empty(named, found)
     return named
 
@@ -54,7 +57,8 @@ def _pull_timed(run: Run) -> SnapshotRecord:
 
 
 def _pull_once(run: Run) -> SnapshotRecord:
-    with _batches(run) as (batches, earlier, ignored):
+    columns = SourceColumns(types_values=getattr(run.job.source, "driver", None) == "sqlite")
+    with _showing_difference(run, columns), _batches(run, columns) as (batches, earlier, ignored):
         written, pulled, duplicates = snapshot.write_snapshot(
             run.lake,
             run.workspace,
@@ -66,9 +70,11 @@ def _pull_once(run: Run) -> SnapshotRecord:
             tell=lambda rows: progress.advance(run.name, STAGE, rows, None),
             now=lambda: dt.datetime.now(dt.UTC),
         )
+    written = written.model_copy(update={"source_columns": columns.types})
     record(
         run,
         snapshot=written,
+        schema_changes=_changes(run, columns.types)[0],
         rows=RowCounts(pulled=written.rows, duplicates=duplicates.count),
         key_digests=KeyDigests(pulled=pulled.hex, duplicates=duplicates.hex, scored="", quarantined=""),
     )
@@ -76,10 +82,13 @@ def _pull_once(run: Run) -> SnapshotRecord:
 
 
 @contextlib.contextmanager
-def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None, tuple[str, ...]]]:
+def _batches(
+    run: Run, columns: SourceColumns
+) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None, tuple[str, ...]]]:
     """The window's rows: from the source, or from the retained snapshot where the source has forgotten them."""
     if run.job.source.history == "current_only" and _is_past(run):
-        workspace = _retained(run)
+        workspace, found = _retained(run)
+        columns.recall(found.source_columns)
         with run.lake.parquet(f"{workspace}/{snapshot.SNAPSHOT}") as file:
             earlier = rejects.read_between(
                 run.lake, f"{workspace}/{rejects.PULLED}", 0, file.metadata.num_rows, REJECTS_SCHEMA
@@ -97,8 +106,39 @@ def _batches(run: Run) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | No
         query=run.definition.query,
         batch_rows=run.job.limits.batch_rows,
         read_block=secret_address,
+        may_lack=run.job.may_lack,
     ) as stream:
-        yield stream, None, stream.extra
+        columns.begin(stream.names)
+        yield columns.watch(stream), None, stream.extra
+
+
+@contextlib.contextmanager
+def _showing_difference(run: Run, columns: SourceColumns) -> Iterator[None]:
+    """Adds to a SchemaBlocked of the block how the source differs from that of the last published window."""
+    try:
+        yield
+    except SchemaBlocked as error:
+        if error.found:
+            columns.begin(error.found)
+        changes, last = _changes(run, columns.types)
+        record(run, schema_changes=changes)
+        if last is not None and changes:
+            error.failed += f"; {schema_changes.difference(changes, last)}"
+        raise
+
+
+def _changes(run: Run, found: dict[str, str]) -> tuple[tuple[SchemaChangeRecord, ...], str | None]:
+    """What differs from the last window published before this one; and which window that is."""
+    before, last = _last_known(run)
+    return schema_changes.compare(before, found, run.job.schema_changes, list(run.job.columns)), last
+
+
+def _last_known(run: Run) -> tuple[dict[str, str], str | None]:
+    """The source's columns as the last window before this one had them that is published and knows them."""
+    for manifest in published_before(run.lake, run.job.job, run.window.as_of):
+        if manifest.snapshot and manifest.snapshot.source_columns:
+            return manifest.snapshot.source_columns, manifest.as_of
+    return {}, None
 
 
 def _is_past(run: Run) -> bool:
@@ -106,18 +146,18 @@ def _is_past(run: Run) -> bool:
     return run.started_at >= run.job.window.after(run.window).start
 
 
-def _retained(run: Run) -> str:
+def _retained(run: Run) -> tuple[str, SnapshotRecord]:
     """The workspace whose snapshot stands for a window that the source no longer knows; the published one first."""
     job, as_of = run.job.job, run.window.as_of
     kept = [one for one in manifests(run.lake, job, as_of) if one.snapshot and one.run_id != run.run_id]
     best = max(kept, key=lambda one: (one.is_published, one.started_at), default=None)
-    if best is None:
+    if best is None or best.snapshot is None:
         raise WindowBlocked(
             f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it was kept",
             state="nothing was pulled",
             next_step=f"score a window that is not past, or declare history: replayable if the query of '{job}' can go back",
         )
-    return layout.workspace(job, as_of, best.run_id)
+    return layout.workspace(job, as_of, best.run_id), best.snapshot
 
 
 def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
@@ -139,15 +179,25 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
 
 def _taken_up(run: Run, named: Run) -> Run:
     """The earlier workspace of the same run id, unless what it published stands as it should: then all is done."""
-    trigger, earlier = manifest_of(run).trigger, manifest_of(named)
+    fresh, earlier = manifest_of(run), manifest_of(named)
     run.lake.remove(run.workspace)
     if earlier.is_published and is_visible(run.lake, earlier, layout.PREDICTIONS):
         raise WindowFinished(
             f"{run.name} was pulled again: the same {earlier.rows.pulled:,} rows, for the same model and code",
             state=f"what run {earlier.run_id} published is what this run would write, and stands",
         )
-    record(named, state="running", verdict=None, reasons=(), trigger=trigger, started_at=run.started_at)
+    record(named, state="running", verdict=None, reasons=(), trigger=fresh.trigger, started_at=run.started_at)
+    if earlier.snapshot and fresh.snapshot:
+        # The rows are the same; what the source calls their types may have changed.
+        as_found = earlier.snapshot.model_copy(update={"source_columns": fresh.snapshot.source_columns})
+        record(named, snapshot=as_found, schema_changes=fresh.schema_changes)
     return named
+
+
+def _refuse_changes(run: Run) -> None:
+    """SchemaBlocked where the job blocks a change of the source's columns; the snapshot is kept."""
+    manifest = manifest_of(run)
+    schema_changes.refuse(manifest.schema_changes, run.name, _last_known(run)[1])
 
 
 def _refuse_empty(run: Run, written: SnapshotRecord) -> None:

@@ -76,9 +76,9 @@ def jensen_shannon(expected_counts: Sequence[int], observed_counts: Sequence[int
     """
     if not sum(expected_counts) or not sum(observed_counts):
         return None
-    with np.errstate(invalid="ignore"):  # Of equal shares, rounding may ask for the root of -1e-17.
+    with np.errstate(invalid="ignore"):  # Of shares almost equal, rounding may ask for the root of -1e-17.
         distance = float(jensenshannon(expected_counts, observed_counts, base=2))
-    return 0.0 if np.isnan(distance) else min(distance, 1.0)
+    return 0.0 if np.isnan(distance) else distance
 
 
 def missing_change(reference: tuple[int, int], observed: tuple[int, int]) -> float | None:

@@ -21,7 +21,7 @@ years 1 to 9999 (PostgreSQL's infinity among them) are rejected. NaN and infinit
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -37,17 +37,26 @@ _LONGEST_SHOWN = 80
 
 
 def conform(
-    batch: pa.RecordBatch, schema: pa.Schema, first_row: int, *, naive_zone: str | None = None
+    batch: pa.RecordBatch,
+    schema: pa.Schema,
+    first_row: int,
+    *,
+    naive_zone: str | None = None,
+    may_lack: Collection[str] = (),
 ) -> tuple[pa.RecordBatch, Rejections]:
     """The batch in the declared schema, and for each value that could not be converted its row and the reason.
 
     Rows are counted from `first_row`. `naive_zone` is the zone of instants that come without one; without it they are
-    refused for a declared timestamp. SchemaBlocked names a column that is missing, twice there, or of a hopeless type.
+    refused for a declared timestamp. SchemaBlocked names a column that is missing, twice there, or of a hopeless type;
+    one that `may_lack` names may be missing, and is null then.
     """
-    check_columns(batch.schema.names, schema.names)
+    check_columns(batch.schema.names, schema.names, may_lack=may_lack)
     columns: list[Column] = []
     rejections: Rejections = []
     for field in schema:
+        if field.name not in batch.schema.names:
+            columns.append(nulls(batch.num_rows, field.type))
+            continue
         column, failures = convert(
             batch.column(field.name), field, batch.schema.field(field.name), naive_zone=naive_zone
         )
@@ -77,17 +86,21 @@ def convert(
         return _convert_what_can_be(values, whole, declared)
 
 
-def check_columns(found: Sequence[str], declared: Sequence[str], *, where: str = "the source") -> None:
+def check_columns(
+    found: Sequence[str], declared: Sequence[str], *, where: str = "the source", may_lack: Collection[str] = ()
+) -> None:
     """SchemaBlocked where a declared column is missing, or stands there twice."""
-    if missing := [name for name in declared if name not in found]:
+    if missing := [name for name in declared if name not in found and name not in may_lack]:
         near = [difflib.get_close_matches(name, found, n=1, cutoff=0.5) for name in missing]
         nearest = sorted({match for matches in near for match in matches})
         hint = f"; nearest: {_listed(nearest)}" if nearest else ""
-        raise SchemaBlocked(
+        lacking = SchemaBlocked(
             f"{where} lacks declared columns: {_listed(missing)}; found: {_listed(found) or 'none'}{hint}",
             state="nothing was published",
             next_step="name them so in the source, or mend 'columns' in the job",
         )
+        lacking.found = tuple(found)
+        raise lacking
     if twice := sorted({name for name in declared if found.count(name) > 1}):
         raise SchemaBlocked(
             f"{where} gives declared columns more than once: {_listed(twice)}; which is meant cannot be told",

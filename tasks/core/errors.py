@@ -77,7 +77,9 @@ class Blocked(LamplighterError):
 
 
 class SchemaBlocked(Blocked):
-    """The source's columns are not those that the job declares."""
+    """The source's columns are not those that the job declares; `found` are their names, where these are at fault."""
+
+    found: tuple[str, ...] = ()
 
 
 class ModelBlocked(Blocked):

@@ -164,6 +164,34 @@ class Output(Definition):
     ] = ()
 
 
+OnChange = Literal["accept", "warn", "block"]
+
+
+class SchemaChanges(Definition):
+    """What a change of the source's columns does, against the window that was published before.
+
+    accept: it is recorded in the manifest, no more. warn: published with warnings. block: nothing is published, and the
+    error shows every difference. Values are brought to the declared types in any case.
+    """
+
+    added: Annotated[
+        OnChange, Field(description="A column that the source did not have before; it is not read unless declared.")
+    ] = "accept"
+    missing: Annotated[
+        Literal["block", "fill_null"],
+        Field(
+            description="A declared column that the source lacks. fill_null: all its values are missing, with a "
+            "warning; keys and the event time block in any case."
+        ),
+    ] = "block"
+    widened: Annotated[
+        OnChange, Field(description="A type that holds all values of the earlier one, such as int64 after int32.")
+    ] = "accept"
+    retyped: Annotated[
+        OnChange, Field(description="Any other change of type that can be converted, such as text after numbers.")
+    ] = "warn"
+
+
 class Limits(Definition):
     """What a run may use, and what it may lose, before it blocks."""
 
@@ -235,6 +263,7 @@ class Job(Definition):
     event_time: Annotated[ColumnName | None, Field(description="The instant that places a row in its window.")] = None
     columns: Annotated[dict[ColumnName, TypeName], Field(min_length=1, description="Every column, with its type.")]
     on_empty: Annotated[Literal["block", "publish"], Field(description="What a window without rows does.")] = "block"
+    schema_changes: SchemaChanges = SchemaChanges()
     suite: Annotated[Name | None, Field(description="The file expectations/<suite>.json.")] = None
     model: ModelChoice
     output: Output
@@ -290,6 +319,13 @@ class Job(Definition):
     def _must_be_declared(self, key: str, names: tuple[str, ...]) -> None:
         if missing := [name for name in names if name not in self.columns]:
             raise ValueError(f"{key}: {missing} are not among columns; declared: {list(self.columns)}")
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """The declared columns that the source need not have: their values are missing then."""
+        if self.schema_changes.missing == "block":
+            return frozenset()
+        return frozenset(self.columns) - {*self.keys, self.event_time}
 
     @property
     def arrow_schema(self) -> pa.Schema:

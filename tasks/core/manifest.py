@@ -64,6 +64,18 @@ class SnapshotRecord(Record):
     complete_at: dt.datetime
     columns: dict[str, str]
     ignored_columns: tuple[str, ...] = ()
+    source_columns: Annotated[dict[str, str], Field(description="The source's own columns and types, as found.")] = {}
+
+
+class SchemaChangeRecord(Record):
+    """A difference between the source's columns and those of the window that was published before."""
+
+    change: Literal["added", "missing", "widened", "retyped"]
+    column: str
+    before: str | None
+    now: str | None
+    consequence: Literal["accepted", "warns", "blocks"]
+    sentence: str
 
 
 class ModelRecord(Record):
@@ -167,6 +179,7 @@ class Manifest(Record):
     quarantine_reasons: Annotated[dict[str, int], Field(description="Rows by reason; a row may have several.")] = {}
     key_digests: KeyDigests | None = None
     snapshot: SnapshotRecord | None = None
+    schema_changes: tuple[SchemaChangeRecord, ...] = ()
     model: ModelRecord
     suite: SuiteRecord | None = None
     drift: tuple[FeatureDriftRecord, ...] = ()
@@ -174,7 +187,7 @@ class Manifest(Record):
     code: CodeRecord
     environment: dict[str, str]
     timings: tuple[StageTiming, ...] = ()
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: Annotated[int | None, Field(description="Of the largest process.")] = None
     contract_version: int = 1
     files: dict[str, FileRecord] = {}
     swapped_atomically: bool | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+from collections.abc import Iterator
 from typing import Any
 
 from tasks.core import layout
@@ -169,6 +170,13 @@ def manifests(lake: Folder, job: str, as_of: str) -> list[Manifest]:
 def published_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
     """The record of what readers see of this window now, if anything."""
     return next((one for one in manifests(lake, job, as_of) if one.is_published), None)
+
+
+def published_before(lake: Folder, job: str, as_of: str) -> Iterator[Manifest]:
+    """The records of what readers see of the windows before this one, the latest first."""
+    for label in reversed([label for label in as_of_labels(lake, job) if label < as_of]):
+        if published := published_manifest(lake, job, label):
+            yield published
 
 
 def as_of_labels(lake: Folder, job: str) -> list[str]:

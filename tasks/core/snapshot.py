@@ -25,6 +25,7 @@ from tasks.core.window import Window
 SNAPSHOT = "snapshot.parquet"
 RECORD = "snapshot.json"
 _SCRATCH = "scratch"
+_DUPLICATES_BYTES = 64 * 1024 * 1024  # Beyond it the hashes of keys wait on the disk.
 
 
 def read_record(lake: Folder, workspace: str) -> SnapshotRecord | None:
@@ -92,7 +93,7 @@ def write_snapshot(
     with contextlib.ExitStack() as stack:
         rows = stack.enter_context(lake.parquet_writer(f"{workspace}/{SNAPSHOT}", job.arrow_schema))
         taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
-        finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}"))
+        finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}", memory_bytes=_DUPLICATES_BYTES))
         intake = _Intake(job, window, taken, finder)
         for batch in rebatch(map(intake.add, batches), job.limits.batch_rows):
             rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
@@ -140,7 +141,7 @@ class _Intake:
 
     def add(self, found: pa.RecordBatch) -> pa.RecordBatch:
         """The batch in its declared types; what is wrong with its rows has been put aside."""
-        batch, unconvertible = conform(found, self._job.arrow_schema, self.count)
+        batch, unconvertible = conform(found, self._job.arrow_schema, self.count, may_lack=self._job.may_lack)
         keyed = _has_key(batch, self._job.keys)
         row_hashes, key_hashes = hash_rows(batch), hash_rows(batch, self._job.keys)
         self._finder.add(key_hashes, row_hashes, ~keyed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import threading
 from collections.abc import Callable
@@ -13,6 +14,9 @@ from joblib.externals.loky import cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
 from tasks.core.errors import WorkerError
+from tasks.core.storage import Folder
+
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -104,4 +108,10 @@ def _cause(error: BrokenProcessPool) -> str:
 
 def peak_memory_bytes() -> int:
     """The largest resident set of this process so far."""
+    process = Folder("/proc/self")
+    if process.exists("status"):
+        # getrusage counts what the process was before it was executed anew: of a child, its parent's size.
+        found = _PEAK.search(process.read_text("status"))
+        if found:
+            return int(found[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -116,9 +116,16 @@ def readings(count: int = 200, day: str = DAY) -> pd.DataFrame:
 
 @pytest.fixture
 def world(tmp_path, monkeypatch):
+    made = make_world(tmp_path)
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
+    return made
+
+
+def make_world(root: pathlib.Path) -> World:
     """Two hundred readings of one day, a suite that passes, and a model of them as production."""
     for folder in ("deployments/jobs", "expectations", "data"):
-        (tmp_path / folder).mkdir(parents=True)
+        (root / folder).mkdir(parents=True)
     job = {
         "job": "readings",
         "window": {"kind": "interval", "every": "1d"},
@@ -131,8 +138,8 @@ def world(tmp_path, monkeypatch):
         "output": {"columns": {"probability": {"method": "predict_proba", "class": 1}}, "pass_through": ["kind"]},
         "limits": {"batch_rows": 1000, "quarantine_share": 0.1},
     }
-    (tmp_path / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-    made = World(tmp_path, Lake(tmp_path / "lake"))
+    (root / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
+    made = World(root, Lake(root / "lake"))
     made.write_suite(
         {
             "type": "expect_column_values_to_be_in_set",
@@ -150,8 +157,6 @@ def world(tmp_path, monkeypatch):
         {"probability": Prediction(method="predict_proba", class_=1)},
         as_table(readings()),
     )
-    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
-    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
     return made
 
 

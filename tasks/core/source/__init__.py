@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 import pyarrow as pa
@@ -26,11 +26,12 @@ __all__ = ["BlockReader", "SourceUnavailable", "Stream", "open_source", "rebatch
 
 
 class Stream(Iterator[pa.RecordBatch]):
-    """The batches of a source, in order; `extra` are the columns that it gives and the job does not declare."""
+    """The batches of a source, in order; `names` are its columns, `extra` those that the job does not declare."""
 
-    def __init__(self, batches: Iterator[pa.RecordBatch], extra: tuple[str, ...]) -> None:
+    def __init__(self, batches: Iterator[pa.RecordBatch], names: Sequence[str], declared: Sequence[str]) -> None:
         self._batches = batches
-        self.extra = extra
+        self.names = tuple(names)
+        self.extra = extra_columns(names, declared)
 
     def __next__(self) -> pa.RecordBatch:
         return next(self._batches)
@@ -48,12 +49,14 @@ def open_source(
     batch_rows: int,
     read_block: BlockReader | None = None,
     naive_zone: str | None = None,
+    may_lack: Collection[str] = (),
 ) -> Iterator[Stream]:
     """The rows of a window, as a stream; closed, and its transaction rolled back, with the block.
 
     Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
     were handed out already, and only the caller can begin again. Other errors: SourceError, SchemaBlocked where a
-    declared column is missing, DefinitionError where the job or the installation lacks something.
+    declared column is missing that `may_lack` does not name, DefinitionError where the job or the installation lacks
+    something.
     """
 
     def opened() -> AbstractContextManager[tuple[list[str], Iterator[pa.RecordBatch]]]:
@@ -66,6 +69,7 @@ def open_source(
                 project=project,
                 batch_rows=batch_rows,
                 naive_zone=naive_zone,
+                may_lack=may_lack,
             )
         return open_sql(
             source, query or "", window, columns, project=project, batch_rows=batch_rows, read_block=read_block
@@ -74,9 +78,9 @@ def open_source(
     def first_batch() -> tuple[ExitStack, Stream]:
         with ExitStack() as trial:
             names, batches = trial.enter_context(opened())
-            check_columns(names, columns.names)
+            check_columns(names, columns.names, may_lack=may_lack)
             first = list(itertools.islice(batches, 1))
-            return trial.pop_all(), Stream(itertools.chain(first, batches), extra_columns(names, columns.names))
+            return trial.pop_all(), Stream(itertools.chain(first, batches), names, columns.names)
 
     held, stream = retry(first_batch, source.retries)
     with held:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +22,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.dataset
 import pyarrow.fs
+import pyarrow.parquet as pq
 
 from tasks.core.conform import check_columns, convert
 from tasks.core.errors import DefinitionError, SourceError
@@ -72,6 +73,7 @@ class _Request:
     window: Window
     batch_rows: int
     naive_zone: str | None
+    may_lack: Collection[str]
 
     @property
     def filters(self) -> bool:
@@ -88,11 +90,12 @@ def open_files(
     project: Folder,
     batch_rows: int,
     naive_zone: str | None = None,
+    may_lack: Collection[str] = (),
 ) -> Iterator[tuple[list[str], Batches]]:
     """The names of the first file's columns, and the rows of all files: the declared columns alone."""
     place = _place(source.path, project)
     files = _files(place)
-    request = _Request(source, columns, event_time, window, batch_rows, naive_zone)
+    request = _Request(source, columns, event_time, window, batch_rows, naive_zone, may_lack)
     open_file = _open_parquet if source.format == "parquet" else _open_csv
     names, first = open_file(place, files[0], request)
     yield names, _rows_of_all(first, lambda path: open_file(place, path, request)[1], files[1:])
@@ -163,18 +166,28 @@ def _open_parquet(place: _Place, path: str, request: _Request) -> tuple[list[str
     opened = _guarded(path, dataset)
     constants = _from_path(path, place, request)
     names = [*opened.schema.names, *(name for name in constants if name not in opened.schema.names)]
-    check_columns(names, request.columns.names, where=path)
+    check_columns(names, request.columns.names, where=path, may_lack=request.may_lack)
     pushed = _pushed_down(opened.schema, request)
     wanted = [name for name in request.columns.names if name in opened.schema.names]
 
     def scan() -> Batches:
-        scanner = opened.scanner(
-            columns=wanted, filter=pushed, batch_size=request.batch_rows, batch_readahead=2, fragment_readahead=1
-        )
-        return iter(scanner.to_batches())
+        return _row_groups(opened, place, path, pushed, wanted, request.batch_rows)
 
     batches = _with_constants(_each(path, scan), constants)
     return names, batches if pushed is not None else _inside_window(batches, request)
+
+
+def _row_groups(opened: Any, place: _Place, path: str, pushed: Any, wanted: list[str], batch_rows: int) -> Batches:
+    """The rows of the row groups that may hold the window's, as they are asked for.
+
+    A dataset's scanner would read ahead of whoever is slower, and in the end hold the whole file.
+    """
+    for fragment in opened.get_fragments(filter=pushed):
+        groups = [group.id for part in fragment.split_by_row_group(pushed) for group in part.row_groups]
+        with pq.ParquetFile(place.system.open_input_file(path), pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_rows, row_groups=groups, columns=wanted):
+                kept = pa.Table.from_batches([batch])
+                yield from (kept if pushed is None else kept.filter(pushed)).to_batches()
 
 
 def _pushed_down(schema: pa.Schema, request: _Request) -> Any:
@@ -193,7 +206,7 @@ def _open_csv(place: _Place, path: str, request: _Request) -> tuple[list[str], B
     header: list[str] = _guarded(path, lambda: _csv_names(place, path))
     constants = _from_path(path, place, request)
     names = [*header, *(name for name in constants if name not in header)]
-    check_columns(names, request.columns.names, where=path)
+    check_columns(names, request.columns.names, where=path, may_lack=request.may_lack)
     wanted = [name for name in request.columns.names if name in header]
 
     def scan() -> Batches:

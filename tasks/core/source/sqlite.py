@@ -111,11 +111,12 @@ def _instant(moment: dt.datetime) -> str:
 
 
 def _batches(reader: _Reader, names: Sequence[str], columns: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
-    wanted = [(names.index(field.name), field) for field in columns]
+    # A column that the query may lack is not made here.
+    wanted = [(names.index(field.name), field) for field in columns if field.name in names]
     while rows := reader.run(lambda cursor: cursor.fetchmany(count)):
         values = list(zip(*rows, strict=True))
         arrays = [_column(values[place], field.type) for place, field in wanted]
-        yield pa.RecordBatch.from_arrays(arrays, names=columns.names)
+        yield pa.RecordBatch.from_arrays(arrays, names=[field.name for _, field in wanted])
 
 
 def _column(values: Sequence[Any], declared: pa.DataType) -> Column:

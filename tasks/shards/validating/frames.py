@@ -29,6 +29,7 @@ Mask = npt.NDArray[np.bool_]
 _compute: Any = pyarrow.compute
 # Above this a float no longer tells neighbouring integers apart.
 _EXACT_IN_FLOAT = 2**53
+_SAMPLE_ROWS = 2000
 
 
 class As(enum.Enum):
@@ -71,6 +72,22 @@ class View:
         if name not in self._missing:
             self._missing[name] = _missing(self.array(name))
         return self._missing[name]
+
+    def each_once(self, names: tuple[str, ...]) -> tuple[View, Ordinals]:
+        """One row for each combination of values, and for every row which of them holds its own."""
+        codes = np.zeros(len(self), dtype=np.int64)
+        for name in names:
+            encoded: Any = self.array(name).dictionary_encode(null_encoding="encode")
+            # Dense after each column, so that the product of two does not overflow.
+            codes = np.unique(codes * len(encoded.dictionary) + encoded.indices.to_numpy(), return_inverse=True)[1]
+        first = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
+        first[codes[::-1]] = np.arange(len(self))[::-1]
+        return self.at(first), codes
+
+    def has_few_values(self, name: str) -> bool:
+        """Whether values recur, as a sample shows."""
+        sample = self.array(name).slice(0, _SAMPLE_ROWS)
+        return len(sample.unique()) * 2 <= len(sample)
 
     def single(self, name: str, shape: As = As.VALUES) -> pd.DataFrame:
         """The values that are there of one column."""
@@ -136,6 +153,13 @@ def _values(array: Column) -> Any:
 
 
 _CONVERSIONS = {As.VALUES: _values, As.FLOATS: _floats, As.TICKS: _ticks}
+
+
+def is_vectorised(kind: pa.DataType) -> bool:
+    """Whether GX compares values of this type all at once."""
+    as_numbers = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+    as_text = types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+    return bool(as_numbers or as_text or types.is_timestamp(kind) or types.is_date(kind))
 
 
 def converted(array: Column, shape: As) -> Any:

@@ -74,7 +74,7 @@ def engine_of(frames: Mapping[str, pd.DataFrame]) -> Any:
     gx.great_expectations()
     from great_expectations.execution_engine import PandasExecutionEngine  # noqa: PLC0415 - as above
 
-    engine = PandasExecutionEngine()
+    engine = PandasExecutionEngine(caching=False)
     for batch_id, frame in frames.items():
         engine.load_batch_data(batch_id, frame)
     return engine
@@ -145,12 +145,11 @@ def resolve(
         return {}, {}
     from great_expectations.validator.metrics_calculator import MetricsCalculator  # noqa: PLC0415 - as above
 
-    with gx.quiet():
-        with _engine_for(frames) as engine:
-            calculator = MetricsCalculator(execution_engine=engine, show_progress_bars=False)
-            asked = calculator.build_metric_dependency_graph(list(metrics))
-            values = _known_by_id(asked, known or {})
-            aborted = asked._resolve(values, show_progress_bars=False)  # noqa: SLF001 - the public one starts empty
+    with gx.quiet(), _engine_for(frames) as engine:
+        calculator = MetricsCalculator(execution_engine=engine, show_progress_bars=False)
+        asked = calculator.build_metric_dependency_graph(list(metrics))
+        values = _known_by_id(asked, known or {})
+        aborted = asked._resolve(values, show_progress_bars=False)  # noqa: SLF001 - the public one starts empty
     errors = {
         key: (info["exception_info"].exception_message, info["exception_info"].exception_traceback)
         for key, info in aborted.items()

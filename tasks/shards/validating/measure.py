@@ -13,15 +13,21 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.core.errors import SuiteError
-from tasks.shards.validating import graph
+from tasks.shards.validating import catalogue, graph
 from tasks.shards.validating.explain import rejects_of
-from tasks.shards.validating.frames import As, Ordinals, View, tick_of
+from tasks.shards.validating.frames import As, Mask, Ordinals, View, is_vectorised, tick_of
 from tasks.shards.validating.outcome import MAX_EXAMPLES, BatchMeasure, ExpectationSpec, Suite, Tally, no_rejects
 
 # For these a row fails where its value is missing (True) or there (False): Arrow knows without asking GX.
 _NULL_CHECKS = {"expect_column_values_to_be_null": False, "expect_column_values_to_not_be_null": True}
 _ROW_COUNTS = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
-_AS_FLOATS = frozenset({"expect_column_mean_to_be_between", "expect_column_stdev_to_be_between"})
+# GX turns decimals into floats here, at a millisecond each.
+_AS_FLOATS = frozenset(f"expect_column_{name}_to_be_between" for name in ("mean", "stdev", "sum"))
+# GX goes row by row for these: it is asked about each value once.
+_ROW_BY_ROW = catalogue.TEXT_ONLY | {
+    "expect_column_pair_values_to_be_in_set",
+    "expect_select_column_values_to_be_unique_within_record",
+}
 _AS_TICKS = frozenset(
     {
         "expect_column_values_to_be_between",
@@ -40,6 +46,8 @@ class _Question:
     view: View
     tally: Tally
     metrics: dict[str, Any] = field(default_factory=dict)
+    # Where each value is asked about once: which of the rows asked about stands for a row of the view.
+    standing_for: Ordinals | None = None
 
 
 def measure_batch(suite: Suite, batch: pa.Table | pa.RecordBatch, rows: Ordinals) -> BatchMeasure:
@@ -69,8 +77,6 @@ def evaluate(
     asked = [metric for question in questions for metric in question.metrics.values()]
     answers, errors = graph.resolve(frames, asked, known)
     rejects = [_answer(question, answers, errors) for question in questions]
-    # GX's graph holds its masks in a cycle, and batches would pile up until some collection.
-    answers.clear()
     return [question.tally for question in questions], pa.concat_tables([no_rejects(), *rejects])
 
 
@@ -116,11 +122,25 @@ def _ask(spec: ExpectationSpec, ready: graph.Prepared, views: _Views, frames: di
         question.view = views.of(spec, ready.expectation)
         question.tally.rows = len(question.view)
         if spec.type not in _NULL_CHECKS and spec.type not in _ROW_COUNTS:
-            question.metrics = _metrics(spec, ready, question.view, frames)
+            asked = question.view
+            if _is_asked_once(spec, asked):
+                asked, question.standing_for = asked.each_once(spec.columns)
+            question.metrics = _metrics(spec, ready, asked, frames)
     except Exception as error:  # noqa: BLE001 - a check that raises is an outcome, and it blocks
         question.tally.error = f"{type(error).__name__}: {error}"
         question.tally.trace = traceback.format_exc()
     return question
+
+
+def _is_asked_once(spec: ExpectationSpec, view: View) -> bool:
+    if not spec.of_rows or spec.route == "whole" or not len(view):
+        return False
+    if spec.type in _ROW_BY_ROW:
+        return True
+    if len(spec.columns) > 1 or spec.type not in catalogue.ROWS:
+        return False
+    slow = spec.type in catalogue.OF_TEXT or not is_vectorised(view.array(spec.columns[0]).type)
+    return slow and view.has_few_values(spec.columns[0])
 
 
 def _metrics(
@@ -129,7 +149,7 @@ def _metrics(
     """What GX is to compute, on a frame of the expectation's own columns, which is put among the frames."""
     alone = "column" in ready.domain and len(spec.columns) == 1
     shape = _shape(spec, view.array(spec.columns[0]).type) if alone else As.VALUES
-    frame_id = f"{_condition_key(spec)} {spec.columns if not alone else spec.columns[0]!r} {shape.value}"
+    frame_id = f"{_condition_key(spec)} {spec.columns if not alone else spec.columns[0]!r} {shape.value} {len(view)}"
     if frame_id not in frames:
         frames[frame_id] = view.single(spec.columns[0], shape) if alone else view.several(spec.columns)
     if spec.route != "whole" and frames[frame_id].empty:
@@ -184,11 +204,25 @@ def _failing(question: _Question, answers: Mapping[Any, Any]) -> Ordinals:
     if _MASK not in question.metrics:
         return np.zeros(0, dtype=np.int64)
     mask = answers[question.metrics[_MASK].id][0]
-    tally.considered = len(mask)
     if not isinstance(mask, pd.Series):
-        return np.flatnonzero(mask)
+        # GX has no opinion, as for a set that is null: nothing fails.
+        tally.considered = len(mask)
+        return np.zeros(0, dtype=np.int64)
     failed = mask.to_numpy() if mask.dtype == bool else mask.fillna(value=False).to_numpy(dtype=bool)
-    return mask.index.to_numpy()[failed] if failed.any() else np.zeros(0, dtype=np.int64)
+    index = mask.index.to_numpy()
+    if question.standing_for is None:
+        tally.considered = len(mask)
+        return index[failed] if failed.any() else np.zeros(0, dtype=np.int64)
+    tally.considered = int(_marked(index, question.standing_for).sum())
+    return np.flatnonzero(_marked(index[failed], question.standing_for))
+
+
+def _marked(chosen: Ordinals, standing_for: Ordinals) -> Mask:
+    """Which rows have a chosen row standing for them."""
+    marks = np.zeros(int(standing_for.max(initial=-1)) + 1, dtype=bool)
+    marks[chosen] = True
+    marked: Mask = marks[standing_for]
+    return marked
 
 
 def examples_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[tuple[int, Any]]:

@@ -66,7 +66,8 @@ def test_weeks_begin_on_monday_and_months_on_the_first(every, as_of, start, end)
 
 
 @pytest.mark.parametrize(
-    ("every", "as_of", "minutes"), [("15min", "2013-07-01T0545Z", 15), ("1h", "2013-07-01T0500Z", 60), ("90min", "2013-07-01T0130Z", 90)]
+    ("every", "as_of", "minutes"),
+    [("15min", "2013-07-01T0545Z", 15), ("1h", "2013-07-01T0500Z", 60), ("90min", "2013-07-01T0130Z", 90)],
 )
 def test_windows_shorter_than_a_day_are_utc_whatever_the_zone(every, as_of, minutes):
     window = daily(NEW_YORK, every=every).parse(as_of)
@@ -149,7 +150,9 @@ def test_what_is_no_window_is_refused(every, as_of):
     assert refused.value.next_step
 
 
-@pytest.mark.parametrize("every", ["", "d", "2d", "0d", "2w", "1y", "0min", "7min", "1440min", "24h", "5h", "1.5h", "-1h", "1 d", "1d\n"])
+@pytest.mark.parametrize(
+    "every", ["", "d", "2d", "0d", "2w", "1y", "0min", "7min", "1440min", "24h", "5h", "1.5h", "-1h", "1 d", "1d\n"]
+)
 def test_lengths_that_do_not_divide_are_refused(every):
     with pytest.raises(ValidationError):
         daily(every=every)
@@ -191,13 +194,21 @@ specs = st.builds(
 )
 # The years in which Samoa skipped a day, and those zones change their clocks; and a time before them.
 instants = st.one_of(
-    st.datetimes(dt.datetime(1985, 1, 1), dt.datetime(2020, 1, 1)), st.datetimes(dt.datetime(900, 1, 1), dt.datetime(2100, 1, 1))
+    st.datetimes(dt.datetime(1985, 1, 1), dt.datetime(2020, 1, 1)),
+    st.datetimes(dt.datetime(900, 1, 1), dt.datetime(2100, 1, 1)),
 ).map(lambda instant: instant.replace(tzinfo=dt.UTC))
 # Within a day and a half of a change: this is where windows go wrong.
 changes = st.builds(
     lambda change, minutes: change + dt.timedelta(minutes=minutes),
     st.sampled_from(
-        [utc(2013, 3, 10, 7), utc(2013, 11, 3, 6), utc(2018, 11, 4, 3), utc(2018, 2, 18, 2), utc(1987, 10, 25, 2, 31), utc(2011, 12, 30, 10)]
+        [
+            utc(2013, 3, 10, 7),
+            utc(2013, 11, 3, 6),
+            utc(2018, 11, 4, 3),
+            utc(2018, 2, 18, 2),
+            utc(1987, 10, 25, 2, 31),
+            utc(2011, 12, 30, 10),
+        ]
     ),
     st.integers(-2200, 2200),
 )

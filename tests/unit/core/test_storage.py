@@ -1,0 +1,896 @@
+"""The one door to files: what a kill, a full disk, a second process or a hostile name must not bring about."""
+
+import errno
+import multiprocessing
+import os
+import pickle
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tasks.core import storage
+from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, LakeFull, WindowBusy
+from tasks.core.storage import Folder, Lake
+
+SCHEMA = pa.schema([("x", pa.float64())])
+# Each starts anew: nothing of this process, and none of its threads, is in them.
+processes = multiprocessing.get_context("spawn")
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: no `except Exception` sees it."""
+
+
+def rows(count: int = 3, value: float = 1.0) -> pa.Table:
+    return pa.table({"x": np.full(count, value)}, schema=SCHEMA)
+
+
+def write(lake: Lake, key: str, table: pa.Table) -> None:
+    with lake.parquet_writer(key, SCHEMA) as writer:
+        writer.write_table(table)
+
+
+def everything_in(lake: Lake) -> list[str]:
+    """Every file and empty folder, hidden ones too, by the operating system's own account."""
+    return sorted(
+        str(path.relative_to(lake.root)) for path in lake.root.rglob("*") if path.is_file() or not any(path.iterdir())
+    )
+
+
+def failing(number: int):
+    """A function that fails as the operating system does."""
+
+    def fail(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def run(lake: Lake, body: str, **options) -> subprocess.Popen:
+    """Starts another Python with `lake` and what it needs imported."""
+    head = (
+        "import os, signal, sys, time\n"
+        "from tasks.core import storage\n"
+        "from tasks.core.errors import LamplighterError, WindowBusy\n"
+        f"lake = storage.Lake({str(lake.root)!r})\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + body],
+        cwd=Path(__file__).parents[3],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def until(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "..",
+        "../x",
+        "a/../x",
+        "a/..",
+        ".",
+        "a/./b",
+        "/etc/passwd",
+        "//a",
+        "a//b",
+        "a/",
+        "/",
+        "a\0b",
+        "a\\b",
+        "..\\x",
+        "\0",
+    ],
+)
+def test_a_key_that_would_leave_the_folder_is_refused_by_all(lake, key):
+    folder = Folder(lake.root)
+    uses = [
+        folder.path,
+        folder.exists,
+        folder.names,
+        folder.files,
+        folder.size_bytes,
+        folder.read_bytes,
+        folder.sha256,
+        folder.parquet,
+    ]
+    uses += [lake.remove, lake.sweep, lambda bad: lake.rename(bad, "x"), lambda bad: lake.rename("x", bad)]
+    uses += [
+        lambda bad: lake.write_bytes(bad, b""),
+        lambda bad: lake.create(bad, b""),
+        lambda bad: lake.append(bad, b""),
+    ]
+    uses += [lambda bad: lake.swap(bad, "x"), lambda bad: lake.swap("x", bad), lambda bad: lake.mend_swap(bad, "x")]
+    uses += [lambda bad: write(lake, bad, rows()), lambda bad: lake.lock(bad, holder="me").__enter__()]
+    for use in uses:
+        with pytest.raises(DefinitionError, match="is not a path inside"):
+            use(key)
+    assert not lake.root.exists()
+
+
+def test_odd_but_harmless_names_are_kept_as_they_are(lake):
+    names = ["a...", "a..b", "as_of=2013-07-01", "ünïcode", "a b", "-rf", "a\nb", "*"]
+    for name in names:
+        lake.write_bytes(f"t/{name}", name.encode())
+    assert lake.names("t") == sorted(names)
+    assert [lake.read_text(f"t/{name}") for name in names] == names
+
+
+def test_a_name_too_long_is_the_lakes_error(lake):
+    lake.write_bytes("a", b"")
+    for use in (lake.exists, lake.read_bytes, lambda key: lake.write_bytes(key, b"")):
+        with pytest.raises(LakeError, match="too long"):
+            use("x" * 300)
+
+
+# Reading
+
+
+def test_what_is_not_there(lake):
+    assert lake.names() == lake.names("a") == lake.files() == lake.files("a") == []
+    assert not lake.exists("a")
+    for read in (
+        lake.read_bytes,
+        lake.read_text,
+        lake.size_bytes,
+        lake.sha256,
+        lake.parquet,
+        lambda key: lake.read_range(key, 0, 1),
+    ):
+        with pytest.raises(LakeError, match=r"(?i)no such file"):
+            read("a/b")
+    lake.write_bytes("a", b"")
+    assert lake.names("a") == lake.files("a") == lake.names("a/b") == []
+
+
+def test_names_and_files_are_sorted_and_names_hides_what_is_hidden(lake):
+    for key in ("b/2", "b/1", "a", "b/.tmp-1", ".hidden"):
+        lake.write_bytes(key, b"x")
+    assert lake.names() == ["a", "b"]
+    assert lake.names("b") == ["1", "2"]
+    assert lake.files() == [".hidden", "a", "b/.tmp-1", "b/1", "b/2"]
+    assert lake.files("b") == ["b/.tmp-1", "b/1", "b/2"]
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(lake, monkeypatch):
+    lake.write_bytes("a/b", b"x")
+    monkeypatch.setattr(os, "scandir", failing(errno.EACCES))
+    with pytest.raises(LakeError, match="Permission denied"):
+        lake.files("a")
+
+
+def test_ranges_text_and_digest(lake):
+    lake.write_bytes("a", "größe".encode())
+    assert lake.read_range("a", 2, 3) == "ö".encode() + b"\xc3"
+    assert lake.read_range("a", 5, 100) == b"\x9fe"
+    assert lake.read_range("a", 100, 1) == b""
+    assert lake.size_bytes("a") == 7
+    # sha256sum
+    lake.write_bytes("abc", b"abc")
+    assert lake.sha256("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    lake.write_bytes("a", b"fine\xff")
+    with pytest.raises(LakeCorrupt, match=r"is not UTF-8 text .* at byte 4"):
+        lake.read_text("a")
+
+
+def test_equal_folders_are_of_one_kind_and_place_and_survive_pickling(tmp_path):
+    assert Lake(tmp_path) == Lake(str(tmp_path))
+    assert Folder(tmp_path) != Lake(tmp_path)
+    assert Lake(tmp_path) != Lake(tmp_path / "a")
+    assert pickle.loads(pickle.dumps(Lake(tmp_path))) == Lake(tmp_path)
+    assert len({Lake(tmp_path), Lake(tmp_path), Folder(tmp_path)}) == 2
+
+
+# Writing
+
+
+def test_writing_replaces_as_a_whole_and_leaves_nothing_else(lake):
+    lake.write_bytes("a/b", b"old and long")
+    lake.write_bytes("a/b", b"new")
+    assert lake.read_bytes("a/b") == b"new"
+    lake.append("a/log", b"1")
+    lake.append("a/log", b"2")
+    assert lake.read_bytes("a/log") == b"12"
+    assert everything_in(lake) == ["a/b", "a/log"]
+
+
+def test_the_file_is_flushed_before_it_has_its_name_and_the_folder_after(lake, monkeypatch):
+    target = lake.path("a/b")
+    seen = []
+    fsync = os.fsync
+
+    def note(descriptor):
+        seen.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), target.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    for put in (
+        lambda: lake.write_bytes("a/b", b"x"),
+        lambda: lake.create("a/b", b"x"),
+        lambda: write(lake, "a/b", rows()),
+    ):
+        put()
+        assert seen == [(False, False), (True, True)]
+        seen.clear()
+        lake.remove("a/b")
+
+
+def test_of_two_that_create_one_wins(lake):
+    assert lake.create("a", b"first") is True
+    assert lake.create("a", b"second") is False
+    assert lake.read_bytes("a") == b"first"
+    assert everything_in(lake) == ["a"]
+
+
+def _create(root, barrier, count, number, won):
+    for key in range(count):
+        barrier.wait()
+        if Lake(root).create(f"race/{key}", str(number).encode()):
+            won.put((key, number))
+
+
+def test_of_processes_that_create_at_once_one_wins(lake):
+    count, racers = 30, 3
+    barrier, won = processes.Barrier(racers), processes.Queue()
+    racing = [
+        processes.Process(target=_create, args=(lake.root, barrier, count, number, won)) for number in range(racers)
+    ]
+    for one in racing:
+        one.start()
+    winners = sorted(won.get(timeout=60) for _ in range(count))
+    for one in racing:
+        one.join(60)
+    assert won.empty()
+    assert [key for key, _ in winners] == list(range(count))
+    assert [int(lake.read_bytes(f"race/{key}")) for key in range(count)] == [number for _, number in winners]
+    assert len(everything_in(lake)) == count
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_rights_that_the_user_decided_and_no_more(lake, umask, mode):
+    before = os.umask(umask)
+    try:
+        lake.write_bytes("t/bytes", b"")
+        lake.create("t/created", b"")
+        lake.append("t/appended", b"")
+        write(lake, "t/table", rows())
+        with lake.lock("t/lock", holder="me"):
+            modes = {name: stat.S_IMODE(lake.path(f"t/{name}").stat().st_mode) for name in lake.names("t")}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(["bytes", "created", "appended", "table"], mode) | {"lock": mode & 0o644}
+    assert not stat.S_IMODE(lake.path("t").stat().st_mode) & stat.S_IWOTH
+
+
+# Tables
+
+
+def test_a_table_carries_its_metadata_and_appears_when_the_block_ends(lake):
+    with lake.parquet_writer("t/a", SCHEMA, metadata={"lamplighter": "{}"}) as writer:
+        writer.write_table(rows(3))
+        writer.write_table(rows(2, value=2.0))
+        assert not lake.exists("t/a")
+    with lake.parquet("t/a") as file:
+        assert file.metadata.metadata[b"lamplighter"] == b"{}"
+        assert file.num_row_groups == 2
+    assert pq.read_table(lake.path("t/a"))["x"].to_pylist() == [1, 1, 1, 2, 2]
+    assert everything_in(lake) == ["t/a"]
+
+
+def test_a_table_without_rows_is_a_table(lake):
+    write(lake, "t", rows(0))
+    with lake.parquet_writer("u", SCHEMA):
+        pass
+    for key in ("t", "u"):
+        assert pq.read_table(lake.path(key)).equals(SCHEMA.empty_table())
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        ValueError("mine"),
+        OSError(errno.ENOSPC, "mine"),
+        pa.ArrowInvalid("mine"),
+        StopIteration("mine"),
+        Killed(),
+        KeyboardInterrupt(),
+    ],
+)
+@pytest.mark.parametrize("written", [0, 2])
+def test_what_the_body_raises_passes_unchanged_and_leaves_nothing(lake, raised, written):
+    write(lake, "t/a", rows(value=7.0))
+
+    def body():
+        with lake.parquet_writer("t/a", SCHEMA) as writer:
+            for _ in range(written):
+                writer.write_table(rows())
+            raise raised
+
+    with pytest.raises(type(raised)) as passed:
+        body()
+    assert passed.value is raised
+    assert pq.read_table(lake.path("t/a"))["x"].to_pylist() == [7, 7, 7]
+    assert everything_in(lake) == ["t/a"]
+
+
+def test_a_table_of_other_columns_is_the_callers_error(lake):
+    with pytest.raises(ValueError, match="schema"):
+        write(lake, "t", pa.table({"y": [1]}))
+    assert everything_in(lake) == []
+
+
+def damaged(content: bytes) -> list[bytes]:
+    middle = len(content) // 2
+    flipped = bytes([content[middle] ^ 1])
+    return [
+        b"",
+        b"PAR1",
+        b"nonsense",
+        content[:middle],
+        content[:-1],
+        content[:middle] + flipped + content[middle + 1 :],
+    ]
+
+
+@pytest.mark.parametrize("kind", range(6))
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda file: file.read(),
+        lambda file: file.read_row_group(0),
+        lambda file: file.read_row_groups([0]),
+        lambda file: list(file.iter_batches(10)),
+    ],
+    ids=["read", "read_row_group", "read_row_groups", "iter_batches"],
+)
+def test_a_damaged_table_is_never_read_as_another(lake, kind, read):
+    # Random numbers do not compress: a bit that flips in them decodes, and only the page's checksum tells.
+    write(lake, "t", pa.table({"x": np.random.default_rng(1).normal(size=1000)}))
+    lake.write_bytes("t", damaged(lake.read_bytes("t"))[kind])
+    with pytest.raises(LakeCorrupt, match=re.escape(str(lake.path("t")))), lake.parquet("t") as file:
+        read(file)
+
+
+def test_who_takes_batches_keeps_their_own_errors(lake):
+    write(lake, "t", rows(100, value=0.0))
+    with lake.parquet("t") as file:
+        with pytest.raises(ZeroDivisionError):
+            [1 / batch["x"][9].as_py() for batch in file.iter_batches(10)]
+        assert sum(batch.num_rows for batch in file.iter_batches(30)) == 100
+
+
+# What the operating system refuses
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "says"),
+    [
+        (
+            errno.ENOSPC,
+            LakeFull,
+            "No space left on device. What was published stands as it was. Next: free space, and run it again.",
+        ),
+        (errno.EDQUOT, LakeFull, "Next: free space, and run it again."),
+        (
+            errno.EACCES,
+            LakeError,
+            "Permission denied. What was published stands as it was. Next: let this user write there",
+        ),
+        (
+            errno.EROFS,
+            LakeError,
+            "Read-only file system. What was published stands as it was. Next: let this user write there",
+        ),
+        (errno.EIO, LakeError, "Input/output error. What was published stands as it was."),
+    ],
+)
+@pytest.mark.parametrize("call", ["open", "fsync", "replace", "folder"])
+def test_a_write_that_fails_says_so_in_a_paragraph_and_leaves_what_was(lake, monkeypatch, number, kind, says, call):
+    lake.write_bytes("t/a", b"old")
+    write(lake, "t/b", rows(value=7.0))
+    if call == "fsync":
+        monkeypatch.setattr(os, "fsync", failing(number))
+    elif call == "folder":
+        monkeypatch.setattr(Path, "mkdir", failing(number))
+    else:
+        monkeypatch.setattr(Path, call, failing(number))
+    uses = [("t/a", lambda: lake.write_bytes("t/a", b"new"))]
+    uses += [("t/b", lambda: write(lake, "t/b", rows()))] if call != "open" else []
+    uses += [("t/c", lambda: lake.create("t/c", b"new"))] if call != "replace" else []
+    for key, use in uses:
+        with pytest.raises(kind) as failed:
+            use()
+        assert type(failed.value) is kind
+        assert f"ould not write {lake.path(key)}: " in str(failed.value)
+        assert says in str(failed.value)
+        assert "\n" not in str(failed.value)
+        assert isinstance(failed.value.__cause__, OSError)
+    monkeypatch.undo()
+    assert lake.read_bytes("t/a") == b"old"
+    assert pq.read_table(lake.path("t/b"))["x"].to_pylist() == [7, 7, 7]
+    assert everything_in(lake) == ["t/a", "t/b"]
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_file_leaves_no_part_of_it(lake, monkeypatch):
+    lake.write_bytes("t/a", b"old")
+
+    def half(path, data):
+        path.write_bytes(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(storage, "_write_flushed", half)
+    for use in (lambda: lake.write_bytes("t/a", b"new"), lambda: lake.create("t/c", b"new")):
+        with pytest.raises(LakeFull):
+            use()
+    assert lake.read_bytes("t/a") == b"old"
+    assert everything_in(lake) == ["t/a"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device on which nothing has room")
+@pytest.mark.parametrize("count", [0, 1, 100_000])
+def test_a_disk_that_is_full_leaves_no_part_of_a_table(lake, monkeypatch, count):
+    write(lake, "t/a", rows(value=7.0))
+    # What is written goes to a device that is full: the error is the operating system's own, through Arrow.
+    monkeypatch.setattr(storage, "uuid", types.SimpleNamespace(uuid4=lambda: types.SimpleNamespace(hex="full")))
+    lake.path("t/.tmp-full").symlink_to("/dev/full")
+    with pytest.raises(LakeFull) as failed:
+        write(lake, "t/a", rows(count))
+    _was_full(lake, failed.value)
+
+
+@pytest.mark.parametrize(("call", "times"), [("write_table", 2), ("close", 0), ("add_key_value_metadata", 0)])
+def test_a_disk_that_fills_in_the_middle_of_a_table_leaves_no_part_of_it(lake, monkeypatch, call, times):
+    write(lake, "t/a", rows(value=7.0))
+    original = getattr(pq.ParquetWriter, call)
+    left = [times]
+
+    def fill(writer, *args):
+        left[0] -= 1
+        return original(writer, *args) if left[0] >= 0 else failing(errno.ENOSPC)()
+
+    def write_three():
+        with lake.parquet_writer("t/a", SCHEMA, metadata={"k": "v"}) as writer:
+            for _ in range(3):
+                writer.write_table(rows())
+
+    monkeypatch.setattr(pq.ParquetWriter, call, fill)
+    with pytest.raises(LakeFull) as failed:
+        write_three()
+    monkeypatch.undo()
+    _was_full(lake, failed.value)
+
+
+def _was_full(lake, error):
+    assert f"ould not write {lake.path('t/a')}: " in str(error)
+    assert "No space left on device" in str(error)
+    assert str(error).endswith(". What was published stands as it was. Next: free space, and run it again.")
+    assert pq.read_table(lake.path("t/a"))["x"].to_pylist() == [7, 7, 7]
+    assert everything_in(lake) == ["t/a"]
+
+
+def test_a_disk_that_breaks_in_the_middle_of_a_table_leaves_no_part_of_it(lake, monkeypatch):
+    write(lake, "t/a", rows(value=7.0))
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", failing(errno.EIO))
+    with pytest.raises(LakeError, match="Input/output error"):
+        write(lake, "t/a", rows())
+    assert pq.read_table(lake.path("t/a"))["x"].to_pylist() == [7, 7, 7]
+    assert everything_in(lake) == ["t/a"]
+
+
+def test_a_lake_below_a_file_cannot_be_written_and_says_where(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    lake = Lake(tmp_path / "file" / "lake")
+    uses = [
+        lambda: lake.write_bytes("a", b""),
+        lambda: lake.create("a", b""),
+        lambda: lake.append("a", b""),
+        lambda: write(lake, "a", rows()),
+    ]
+    uses += [
+        lambda: lake.lock("a", holder="me").__enter__(),
+        lambda: lake.rename("a", "b"),
+        lambda: lake.swap("a", "b"),
+    ]
+    for use in uses:
+        with pytest.raises(LakeError, match=re.escape(str(tmp_path / "file"))):
+            use()
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("call", ["iterdir", "read_bytes", "open", "exists"])
+def test_a_read_that_fails_is_the_lakes_error(lake, monkeypatch, call):
+    lake.write_bytes("a/b", b"x")
+    monkeypatch.setattr(Path, call, failing(errno.EIO))
+    use = {"iterdir": lake.names, "read_bytes": lake.read_bytes, "open": lake.sha256, "exists": lake.exists}[call]
+    with pytest.raises(LakeError, match="Input/output error"):
+        use("a/b")
+
+
+# Moving and removing
+
+
+def test_renaming_never_replaces_and_done_is_done(lake):
+    lake.write_bytes("a/1", b"1")
+    lake.rename("a", "deep/er/b")
+    assert everything_in(lake) == ["deep/er/b/1"]
+    lake.rename("a", "deep/er/b")
+    lake.write_bytes("a/2", b"2")
+    with pytest.raises(LakeError, match="File exists"):
+        lake.rename("a", "deep/er/b")
+    assert lake.try_rename("a", "deep/er/b") is False
+    assert lake.try_rename("a", "c") is True
+    with pytest.raises(LakeError, match="No such file"):
+        lake.try_rename("nothing", "nowhere")
+    assert everything_in(lake) == ["c/2", "deep/er/b/1"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.ENOTSUP])
+def test_renaming_and_swapping_where_the_system_cannot_do_either_in_one_step(lake, monkeypatch, number):
+    monkeypatch.setattr(storage, "_renameat2", lambda *_: number)
+    for key in ("a/1", "b/2", "c"):
+        lake.write_bytes(key, b"")
+    with pytest.raises(LakeError, match="File exists"):
+        lake.rename("a", "b")
+    with pytest.raises(LakeError, match="File exists"):
+        lake.rename("c", "b/2")
+    assert lake.swap("a", "b") is False
+    assert everything_in(lake) == ["a/2", "b/1", "c"]
+    lake.rename("a", "d")
+    assert everything_in(lake) == ["b/1", "c", "d/2"]
+
+
+def test_removing(lake):
+    lake.write_bytes("a/b/c", b"")
+    lake.write_bytes("a/d", b"")
+    lake.path("link").symlink_to(lake.path("a"))
+    lake.remove("a/d")
+    lake.remove("link")
+    lake.remove("nothing/there")
+    assert everything_in(lake) == ["a/b/c"]
+    lake.remove("a")
+    assert everything_in(lake) == []
+
+
+def test_nobody_sees_a_folder_half_removed(lake, monkeypatch):
+    lake.write_bytes("t/a/1", b"")
+    lake.write_bytes("t/a/2", b"")
+
+    def killed(path):
+        (path / "1").unlink()
+        raise Killed
+
+    monkeypatch.setattr(storage.shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        lake.remove("t/a")
+    assert lake.names("t") == []
+    monkeypatch.undo()
+    lake.sweep("t")
+    assert everything_in(lake) == ["t"]
+
+
+def test_sweeping_takes_what_is_hidden_and_nothing_else(lake):
+    for key in (
+        "runs/w/.tmp-1",
+        "runs/w/a/.tmp-2",
+        "runs/w/.tmp-3/deep/x",
+        "runs/w/a/kept",
+        "runs/w/.keep",
+        "runs/v/.tmp-4",
+    ):
+        lake.write_bytes(key, b"")
+    lake.sweep("runs/w")
+    assert everything_in(lake) == ["runs/v/.tmp-4", "runs/w/.keep", "runs/w/a/kept"]
+    lake.sweep("not/there")
+
+
+def test_sweeping_that_is_refused_is_the_lakes_error(lake, monkeypatch):
+    lake.write_bytes("runs/.tmp-1", b"")
+    monkeypatch.setattr(Path, "unlink", failing(errno.EACCES))
+    with pytest.raises(LakeError, match="Permission denied"):
+        lake.sweep("runs")
+
+
+# Swapping
+
+one_step = pytest.mark.parametrize("atomic", [True, False], ids=["in one step", "in three steps"])
+
+
+def prepare(lake: Lake, monkeypatch, *, atomic: bool) -> None:
+    lake.write_bytes("table/w/old", b"")
+    lake.write_bytes("aside/new", b"")
+    if not atomic:
+        monkeypatch.setattr(storage, "_exchange", lambda *_: False)
+
+
+@one_step
+def test_swapping_exchanges_two_folders(lake, monkeypatch, atomic):
+    prepare(lake, monkeypatch, atomic=atomic)
+    assert lake.swap("aside", "table/w") is atomic
+    assert everything_in(lake) == ["aside/old", "table/w/new"]
+    lake.mend_swap("aside", "table/w")
+    assert everything_in(lake) == ["aside/old", "table/w/new"]
+
+
+@one_step
+def test_swapping_where_nothing_stands_moves_the_folder_there(lake, monkeypatch, atomic):
+    prepare(lake, monkeypatch, atomic=atomic)
+    assert lake.swap("aside", "table/v") is True
+    assert everything_in(lake) == ["table/v/new", "table/w/old"]
+
+
+@one_step
+def test_swapping_what_is_not_prepared_changes_nothing(lake, monkeypatch, atomic):
+    prepare(lake, monkeypatch, atomic=atomic)
+    for target in ("table/w", "table/v"):
+        with pytest.raises(LakeError, match="No such file"):
+            lake.swap("nothing", target)
+    assert everything_in(lake) == ["aside/new", "table/w/old"]
+
+
+def test_swapping_in_one_step_leaves_no_instant_without_a_folder(lake):
+    """Another process looks all the time, and is never told that there is none."""
+    lake.write_bytes("table/w/part-0", b"")
+    lake.write_bytes("aside/part-1", b"")
+    body = (
+        "print('looking', flush=True)\n"
+        "for _ in range(20000):\n"
+        "    assert len(os.listdir(lake.path('table/w'))) == 1\n"
+        "print('done')\n"
+    )
+    with run(lake, body) as looker:
+        assert looker.stdout.readline() == "looking\n"
+        swaps = 0
+        while looker.poll() is None:
+            lake.swap("aside", "table/w")
+            swaps += 1
+        assert looker.stdout.read() == "done\n"
+    assert looker.returncode == 0
+    assert swaps > 20
+
+
+@pytest.mark.parametrize(
+    ("renames", "mended"),
+    [(1, ["aside/new", "table/w/old"]), (2, ["aside/old", "table/w/new"]), (3, ["aside/old", "table/w/new"])],
+)
+def test_a_kill_at_each_step_of_a_swap_in_three_is_mended(lake, monkeypatch, renames, mended):
+    prepare(lake, monkeypatch, atomic=False)
+    done = []
+    rename = Path.rename
+
+    def rename_then_die(path, target):
+        rename(path, target)
+        done.append(target)
+        if len(done) == renames:
+            raise Killed
+
+    monkeypatch.setattr(Path, "rename", rename_then_die)
+    with pytest.raises(Killed):
+        lake.swap("aside", "table/w")
+    assert everything_in(lake) != ["aside/new", "table/w/old"]
+    monkeypatch.setattr(Path, "rename", rename)
+    lake.mend_swap("aside", "table/w")
+    assert everything_in(lake) == mended
+    lake.mend_swap("aside", "table/w")
+    assert everything_in(lake) == mended
+    assert lake.swap("aside", "table/w") is False
+
+
+def test_a_swap_in_three_steps_that_fails_puts_back_what_was(lake, monkeypatch):
+    prepare(lake, monkeypatch, atomic=False)
+    rename = Path.rename
+
+    def refuse_the_new(path, target):
+        if path == lake.path("aside"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    with pytest.raises(LakeError, match="Input/output error"):
+        lake.swap("aside", "table/w")
+    assert everything_in(lake) == ["aside/new", "table/w/old"]
+
+
+def test_a_swap_that_the_system_refuses_is_not_tried_in_three_steps(lake, monkeypatch):
+    prepare(lake, monkeypatch, atomic=True)
+    monkeypatch.setattr(storage, "_renameat2", lambda *_: errno.EACCES)
+    with pytest.raises(LakeError, match="Permission denied"):
+        lake.swap("aside", "table/w")
+    assert everything_in(lake) == ["aside/new", "table/w/old"]
+
+
+# Locks
+
+LOCK = "locks/late 2013-07-01.lock"
+HOLD = f"with lake.lock({LOCK!r}, holder='run brave-otter'):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
+
+
+@pytest.fixture
+def holder(lake):
+    """Another process that holds the lock until it is told to end, or killed."""
+    with run(lake, HOLD) as other:
+        assert other.stdout.readline() == "held\n"
+        yield other
+        other.kill()
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_lock(lake, holder):
+    started = time.monotonic()
+    with pytest.raises(WindowBusy) as refused, lake.lock(LOCK, holder="me"):
+        pass
+    assert time.monotonic() - started < 1
+    assert str(refused.value) == (
+        "late 2013-07-01 is being run by run brave-otter. That run was not disturbed, and this one changed nothing. "
+        "Next: wait for it to end, and run it again."
+    )
+    # It was refused, and did not take the lock from whoever holds it.
+    with pytest.raises(WindowBusy, match="brave-otter"), lake.lock(LOCK, holder="me"):
+        pass
+
+
+def test_another_window_is_free(lake, holder):
+    with lake.lock("locks/late 2013-07-02.lock", holder="me"):
+        pass
+
+
+def test_who_waits_gets_the_lock_when_it_is_free(lake, holder):
+    with run(
+        lake, f"with lake.lock({LOCK!r}, holder='second', wait_seconds=30):\n    print('got it', flush=True)\n"
+    ) as waiting:
+        with pytest.raises(WindowBusy), lake.lock(LOCK, holder="me", wait_seconds=0.3):
+            pass
+        assert waiting.poll() is None
+        holder.communicate("end\n")
+        assert waiting.stdout.readline() == "got it\n"
+    assert everything_in(lake) == ["locks"]
+
+
+def test_a_lock_is_free_when_its_holder_was_killed(lake, holder):
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert lake.names("locks") == ["late 2013-07-01.lock"]
+    with lake.lock(LOCK, holder="me"):
+        assert lake.read_text(LOCK) == "me"
+    assert everything_in(lake) == ["locks"]
+
+
+def test_a_lock_leaves_no_file_whatever_the_block_does(lake):
+    for raised in (None, ValueError, Killed):
+        with pytest.raises(raised) if raised else lake.lock("locks/other", holder="me"), lake.lock(LOCK, holder="me"):
+            assert lake.read_text(LOCK) == "me"
+            if raised:
+                raise raised
+        assert everything_in(lake) == ["locks"]
+
+
+def test_a_process_cannot_take_its_own_lock_twice(lake):
+    with lake.lock(LOCK, holder="me"), pytest.raises(WindowBusy), lake.lock(LOCK, holder="me"):
+        pass
+    assert everything_in(lake) == ["locks"]
+
+
+def test_the_lock_does_not_outlive_its_holder_in_a_child_process(lake):
+    """A program that the holder started has no part in the lock."""
+    body = f"with lake.lock({LOCK!r}, holder='parent'):\n    import subprocess; child = subprocess.Popen(['sleep', '600'])\n    print(child.pid, flush=True); time.sleep(600)\n"
+    with run(lake, body) as other:
+        child = int(other.stdout.readline())
+        try:
+            other.kill()
+            other.wait()
+            with lake.lock(LOCK, holder="me"):
+                os.kill(child, 0)
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("call", ["write", "ftruncate"])
+def test_a_lock_that_cannot_be_signed_is_not_kept(lake, monkeypatch, call):
+    monkeypatch.setattr(os, call, failing(errno.ENOSPC))
+    with pytest.raises(LakeFull, match="ould not lock"), lake.lock(LOCK, holder="me"):
+        pass
+    monkeypatch.undo()
+    with lake.lock(LOCK, holder="me"):
+        pass
+    assert everything_in(lake) == ["locks"]
+
+
+def test_no_descriptor_is_left_open(lake, monkeypatch):
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))
+
+    before = open_files()
+    monkeypatch.setattr(storage.fcntl, "flock", failing(errno.ENOLCK))
+    with pytest.raises(LakeError, match="No locks available"), lake.lock(LOCK, holder="me"):
+        pass
+    monkeypatch.undo()
+    with lake.lock(LOCK, holder="me"):
+        for _ in range(3):
+            with pytest.raises(WindowBusy), lake.lock(LOCK, holder="me"):
+                pass
+    assert open_files() == before
+
+
+def test_a_lock_file_that_cannot_be_removed_locks_nobody_out(lake, monkeypatch):
+    monkeypatch.setattr(Path, "unlink", failing(errno.EACCES))
+    with lake.lock(LOCK, holder="me"):
+        pass
+    with lake.lock(LOCK, holder="me"):
+        pass
+
+
+def _compete(root, barrier, rounds, number, trace):
+    lake = Lake(root)
+    barrier.wait()
+    for _ in range(rounds):
+        with lake.lock(LOCK, holder=f"racer {number}", wait_seconds=60):
+            # Exclusive by another means: two who were inside at once would meet here.
+            descriptor = os.open(trace, os.O_CREAT | os.O_EXCL)
+            os.close(descriptor)
+            os.unlink(trace)
+
+
+def test_a_race_of_many_never_lets_two_in(lake, tmp_path, monkeypatch):
+    racers, rounds = 6, 25
+    barrier = processes.Barrier(racers)
+    racing = [
+        processes.Process(target=_compete, args=(lake.root, barrier, rounds, number, str(tmp_path / "inside")))
+        for number in range(racers)
+    ]
+    for one in racing:
+        one.start()
+    for one in racing:
+        one.join(100)
+    assert [one.exitcode for one in racing] == [0] * racers
+    assert everything_in(lake) == ["locks"]
+
+
+# The hook that the tests of kills hang on
+
+
+def test_every_change_is_told_once_with_its_key(lake, monkeypatch):
+    told = []
+    monkeypatch.setattr(storage, "after_change", lambda change, key: told.append((change, key)))
+    lake.write_bytes("a/1", b"")
+    lake.append("a/log", b"")
+    lake.create("a/2", b"")
+    lake.create("a/2", b"")
+    write(lake, "a/3", rows())
+    lake.rename("a", "b")
+    lake.rename("a", "b")
+    lake.write_bytes("c/1", b"")
+    lake.swap("c", "b")
+    lake.mend_swap("c", "b")
+    lake.remove("c")
+    with lake.lock("d", holder="me"):
+        pass
+    assert told == [
+        ("write", "a/1"),
+        ("append", "a/log"),
+        ("create", "a/2"),
+        ("write", "a/3"),
+        ("rename", "b"),
+        ("write", "c/1"),
+        ("swap", "b"),
+        ("remove", "c"),
+    ]
