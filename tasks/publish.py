@@ -35,8 +35,11 @@ def publish_run(run: Run) -> Manifest:
 
 def _warnings(manifest: Manifest) -> tuple[str, ...]:
     of_suite = manifest.suite.expectations if manifest.suite else ()
-    warned = [one.sentence for one in (*manifest.schema_changes, *of_suite) if one.consequence == "warns"]
-    return (*warned, *manifest.model.warnings)
+    return (
+        *(one.sentence for one in manifest.schema_changes if one.consequence == "warns"),
+        *(one.sentence for one in of_suite if one.consequence == "warns"),
+        *manifest.model.warnings,
+    )
 
 
 def _verdict(manifest: Manifest) -> str:

@@ -110,6 +110,7 @@ def _batches(
     ) as stream:
         columns.begin(stream.names)
         yield columns.watch(stream), None, stream.extra
+        columns.know(stream.names)
 
 
 @contextlib.contextmanager

@@ -154,6 +154,30 @@ class Prediction(Definition):
         return self
 
 
+class Volume(Definition):
+    """How many rows a window may have, held against the windows that were published before it."""
+
+    of_median: Annotated[
+        tuple[float, float],
+        Field(description="The least and the most rows scored, as multiples of the earlier windows' median."),
+    ] = (0.5, 2.0)
+    windows: Annotated[
+        int, Field(ge=3, le=1000, description="How many published windows before this one count; below 3 none does.")
+    ] = 28
+    severity: Annotated[
+        Literal["warning", "critical"],
+        Field(description="warning: published with warnings. critical: nothing is published."),
+    ] = "warning"
+
+    @field_validator("of_median")
+    @classmethod
+    def _check_range(cls, of_median: tuple[float, float]) -> tuple[float, float]:
+        low, high = of_median
+        if not 0 <= low < high:
+            raise ValueError("must be two numbers, the first at least 0 and below the second, such as [0.5, 2.0]")
+        return of_median
+
+
 class Output(Definition):
     """The table that downstream reads. Its columns are a contract with a version."""
 
@@ -162,6 +186,16 @@ class Output(Definition):
     pass_through: Annotated[
         tuple[ColumnName, ...], Field(description="Columns of the source that are published too.")
     ] = ()
+    suite: Annotated[
+        Name | None,
+        Field(
+            description="The file expectations/<suite>.json, held against the rows that are to be published; "
+            "on_failure: quarantine is not for these."
+        ),
+    ] = None
+    volume: Annotated[Volume | None, Field(description="Rows scored against the windows before; none: not held.")] = (
+        None
+    )
 
 
 OnChange = Literal["accept", "warn", "block"]

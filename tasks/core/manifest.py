@@ -111,6 +111,19 @@ class SuiteRecord(Record):
     expectations: tuple[ExpectationRecord, ...]
 
 
+class VolumeRecord(Record):
+    """Rows scored, against the median of the windows published before."""
+
+    scored: int
+    median: float
+    windows: int
+    least: float
+    most: float
+    severity: Literal["warning", "critical"]
+    consequence: Literal["passed", "warns", "blocks"]
+    sentence: str
+
+
 class CodeRecord(Record):
     """The code that ran: of Lamplighter, and of the job's own modules."""
 
@@ -182,6 +195,8 @@ class Manifest(Record):
     schema_changes: tuple[SchemaChangeRecord, ...] = ()
     model: ModelRecord
     suite: SuiteRecord | None = None
+    output_suite: SuiteRecord | None = None
+    volume: VolumeRecord | None = None
     drift: tuple[FeatureDriftRecord, ...] = ()
     predictions: dict[str, PredictionSummary] = {}
     code: CodeRecord

@@ -34,12 +34,17 @@ class SourceColumns:
     def __init__(self, *, types_values: bool = False) -> None:
         self._types: dict[str, list[str]] = {}
         self._types_values = types_values
-        self._lacking: set[str] = set()
+        self._given: list[set[str]] = []
 
     def begin(self, names: Iterable[str]) -> None:
         """Starts with these names, in the source's order; what was gathered of an earlier attempt is forgotten."""
         self._types = {name: [] for name in names}
-        self._lacking = set()
+        self._given = []
+
+    def know(self, names: Iterable[str]) -> None:
+        """Adds names that turned up on the way."""
+        for name in names:
+            self._types.setdefault(name, [])
 
     def recall(self, types: Mapping[str, str]) -> None:
         """Takes over what was found when rows that are kept were pulled: they are of the declared types by now."""
@@ -48,8 +53,11 @@ class SourceColumns:
     def watch(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """The same batches; each is looked at before it is handed on."""
         for batch in batches:
-            # One of several files may lack a column that the first one has.
-            self._lacking |= {name for name, found in self._types.items() if found and name not in batch.schema.names}
+            if not batch.num_rows:
+                # A file without rows of this window says nothing about it.
+                continue
+            if set(batch.schema.names) not in self._given:
+                self._given.append(set(batch.schema.names))
             for field in batch.schema:
                 kind, known = self._name(field.type), self._types.setdefault(field.name, [])
                 if kind != UNKNOWN and kind not in known:
@@ -58,11 +66,10 @@ class SourceColumns:
 
     @property
     def types(self) -> dict[str, str]:
-        """Each column's type; where batches differ, all of them. A column that some batches lack is left out."""
+        """Each column's type; where batches differ, all of them. A column that only some batches have is left out."""
+        lacking = {name for one in self._given for name in one if not all(name in other for other in self._given)}
         return {
-            name: _MIXED.join(sorted(found)) or UNKNOWN
-            for name, found in self._types.items()
-            if name not in self._lacking
+            name: _MIXED.join(sorted(found)) or UNKNOWN for name, found in self._types.items() if name not in lacking
         }
 
     def _name(self, kind: pa.DataType) -> str:

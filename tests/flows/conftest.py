@@ -114,18 +114,11 @@ def readings(count: int = 200, day: str = DAY) -> pd.DataFrame:
     )
 
 
-@pytest.fixture
-def world(tmp_path, monkeypatch):
-    made = make_world(tmp_path)
-    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
-    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
-    return made
-
-
-def make_world(root: pathlib.Path) -> World:
-    """Two hundred readings of one day, a suite that passes, and a model of them as production."""
-    for folder in ("deployments/jobs", "expectations", "data"):
-        (root / folder).mkdir(parents=True)
+def make_project(folder, batch_rows: int = 1000) -> World:
+    """A project with the job `readings`, a suite that passes, and a model of them as production; without any rows."""
+    folder = pathlib.Path(folder)
+    for name in ("deployments/jobs", "expectations", "data"):
+        (folder / name).mkdir(parents=True)
     job = {
         "job": "readings",
         "window": {"kind": "interval", "every": "1d"},
@@ -136,10 +129,10 @@ def make_world(root: pathlib.Path) -> World:
         "suite": "readings",
         "model": {"name": "readings"},
         "output": {"columns": {"probability": {"method": "predict_proba", "class": 1}}, "pass_through": ["kind"]},
-        "limits": {"batch_rows": 1000, "quarantine_share": 0.1},
+        "limits": {"batch_rows": batch_rows, "quarantine_share": 0.1},
     }
-    (root / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-    made = World(root, Lake(root / "lake"))
+    (folder / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
+    made = World(folder, Lake(folder / "lake"))
     made.write_suite(
         {
             "type": "expect_column_values_to_be_in_set",
@@ -148,7 +141,6 @@ def make_world(root: pathlib.Path) -> World:
             "meta": {"on_failure": "quarantine"},
         }
     )
-    made.write_rows(readings())
     register(
         made.lake,
         "readings",
@@ -157,6 +149,16 @@ def make_world(root: pathlib.Path) -> World:
         {"probability": Prediction(method="predict_proba", class_=1)},
         as_table(readings()),
     )
+    return made
+
+
+@pytest.fixture
+def world(tmp_path, monkeypatch):
+    """The project `readings` with two hundred rows of one day."""
+    made = make_project(tmp_path / "project")
+    made.write_rows(readings())
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(made.folder))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(made.folder / "lake"))
     return made
 
 

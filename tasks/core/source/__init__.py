@@ -26,12 +26,16 @@ __all__ = ["BlockReader", "SourceUnavailable", "Stream", "open_source", "rebatch
 
 
 class Stream(Iterator[pa.RecordBatch]):
-    """The batches of a source, in order; `names` are its columns, `extra` those that the job does not declare."""
+    """The batches of a source, in order; `names` are its columns so far, `extra` those that the job does not declare."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], names: Sequence[str], declared: Sequence[str]) -> None:
         self._batches = batches
-        self.names = tuple(names)
-        self.extra = extra_columns(names, declared)
+        self._declared = declared
+        self.names = names
+
+    @property
+    def extra(self) -> tuple[str, ...]:
+        return extra_columns(self.names, self._declared)
 
     def __next__(self) -> pa.RecordBatch:
         return next(self._batches)

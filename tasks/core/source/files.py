@@ -92,19 +92,26 @@ def open_files(
     naive_zone: str | None = None,
     may_lack: Collection[str] = (),
 ) -> Iterator[tuple[list[str], Batches]]:
-    """The names of the first file's columns, and the rows of all files: the declared columns alone."""
+    """The names of the files' columns, and the rows of all files: the declared columns alone.
+
+    The names are the first file's; those that only later files have join them as these are opened.
+    """
     place = _place(source.path, project)
     files = _files(place)
     request = _Request(source, columns, event_time, window, batch_rows, naive_zone, may_lack)
     open_file = _open_parquet if source.format == "parquet" else _open_csv
     names, first = open_file(place, files[0], request)
-    yield names, _rows_of_all(first, lambda path: open_file(place, path, request)[1], files[1:])
+    yield names, _rows_of_all(names, first, lambda path: open_file(place, path, request), files[1:])
 
 
-def _rows_of_all(first: Batches, read: Callable[[str], Batches], others: list[str]) -> Batches:
+def _rows_of_all(
+    names: list[str], first: Batches, open_other: Callable[[str], tuple[list[str], Batches]], others: list[str]
+) -> Batches:
     yield from first
     for path in others:
-        yield from read(path)
+        found, batches = open_other(path)
+        names += [name for name in found if name not in names]
+        yield from batches
 
 
 # --- Which files

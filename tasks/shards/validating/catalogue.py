@@ -127,6 +127,13 @@ TEXT_ONLY = frozenset(
         "expect_column_values_to_match_strftime_format",
     }
 )
+# GX goes through rows one by one, whatever they hold.
+ROW_BY_ROW = TEXT_ONLY | {
+    "expect_column_pair_values_to_be_in_set",
+    "expect_select_column_values_to_be_unique_within_record",
+}
+# Whether a value is there is known for every type at once.
+OF_NULLS = frozenset({"expect_column_values_to_be_null", "expect_column_values_to_not_be_null"})
 NUMBERS_ONLY = frozenset(
     {
         "expect_column_mean_to_be_between",

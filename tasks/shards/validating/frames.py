@@ -78,8 +78,10 @@ class View:
         codes = np.zeros(len(self), dtype=np.int64)
         for name in names:
             encoded: Any = self.array(name).dictionary_encode(null_encoding="encode")
-            # Dense after each column, so that the product of two does not overflow.
-            codes = np.unique(codes * len(encoded.dictionary) + encoded.indices.to_numpy(), return_inverse=True)[1]
+            codes = codes * len(encoded.dictionary) + encoded.indices.to_numpy()
+            if name != names[0]:
+                # Dense again after each column, so that no product overflows.
+                codes = np.unique(codes, return_inverse=True)[1]
         first = np.zeros(int(codes.max(initial=-1)) + 1, dtype=np.int64)
         first[codes[::-1]] = np.arange(len(self))[::-1]
         return self.at(first), codes

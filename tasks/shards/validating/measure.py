@@ -18,16 +18,9 @@ from tasks.shards.validating.explain import rejects_of
 from tasks.shards.validating.frames import As, Mask, Ordinals, View, is_vectorised, tick_of
 from tasks.shards.validating.outcome import MAX_EXAMPLES, BatchMeasure, ExpectationSpec, Suite, Tally, no_rejects
 
-# For these a row fails where its value is missing (True) or there (False): Arrow knows without asking GX.
-_NULL_CHECKS = {"expect_column_values_to_be_null": False, "expect_column_values_to_not_be_null": True}
 _ROW_COUNTS = frozenset({"expect_table_row_count_to_be_between", "expect_table_row_count_to_equal"})
 # GX turns decimals into floats here, at a millisecond each.
 _AS_FLOATS = frozenset(f"expect_column_{name}_to_be_between" for name in ("mean", "stdev", "sum"))
-# GX goes row by row for these: it is asked about each value once.
-_ROW_BY_ROW = catalogue.TEXT_ONLY | {
-    "expect_column_pair_values_to_be_in_set",
-    "expect_select_column_values_to_be_unique_within_record",
-}
 _AS_TICKS = frozenset(
     {
         "expect_column_values_to_be_between",
@@ -121,7 +114,7 @@ def _ask(spec: ExpectationSpec, ready: graph.Prepared, views: _Views, frames: di
     try:
         question.view = views.of(spec, ready.expectation)
         question.tally.rows = len(question.view)
-        if spec.type not in _NULL_CHECKS and spec.type not in _ROW_COUNTS:
+        if spec.type not in catalogue.OF_NULLS and spec.type not in _ROW_COUNTS:
             asked = question.view
             if _is_asked_once(spec, asked):
                 asked, question.standing_for = asked.each_once(spec.columns)
@@ -135,7 +128,7 @@ def _ask(spec: ExpectationSpec, ready: graph.Prepared, views: _Views, frames: di
 def _is_asked_once(spec: ExpectationSpec, view: View) -> bool:
     if not spec.of_rows or spec.route == "whole" or not len(view):
         return False
-    if spec.type in _ROW_BY_ROW:
+    if spec.type in catalogue.ROW_BY_ROW:
         return True
     if len(spec.columns) > 1 or spec.type not in catalogue.ROWS:
         return False
@@ -196,11 +189,11 @@ def _answer(question: _Question, answers: Mapping[Any, Any], errors: Mapping[Any
 def _failing(question: _Question, answers: Mapping[Any, Any]) -> Ordinals:
     """The positions of the failing rows; notes how many rows were considered."""
     spec, view, tally = question.spec, question.view, question.tally
-    if spec.type in _NULL_CHECKS:
+    if spec.type in catalogue.OF_NULLS:  # Arrow knows, without asking GX.
         missing = view.missing(spec.columns[0])
         if missing is None:
             missing = np.zeros(len(view), dtype=bool)
-        return np.flatnonzero(missing if _NULL_CHECKS[spec.type] else ~missing)
+        return np.flatnonzero(~missing if spec.type == "expect_column_values_to_be_null" else missing)
     if _MASK not in question.metrics:
         return np.zeros(0, dtype=np.int64)
     mask = answers[question.metrics[_MASK].id][0]

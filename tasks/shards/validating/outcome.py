@@ -64,7 +64,8 @@ class Suite:
     schema: pa.Schema
     custom: tuple[str, ...]
     expectations: tuple[ExpectationSpec, ...]
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    # What will be slow, in words.
+    advice: tuple[str, ...] = ()
 
 
 @dataclass

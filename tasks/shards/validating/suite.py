@@ -12,7 +12,7 @@ import pyarrow as pa
 from tasks.core.errors import SuiteError
 from tasks.shards.validating import catalogue, graph, gx
 from tasks.shards.validating.outcome import ExpectationSpec, Severity, Suite
-from tasks.shards.validating.suite_checks import first_problem
+from tasks.shards.validating.suite_checks import advice_on, first_problem
 
 _SUITE_KEYS = {"name", "expectations", "meta", "suite_parameters", "notes", "id"}
 _EXPECTATION_KEYS = {"type", "kwargs", "meta", "severity", "description", "notes", "id", "rendered_content"}
@@ -58,7 +58,7 @@ def load_suite(
         schema=schema,
         custom=tuple(custom),
         expectations=tuple(specs),
-        meta=raw.get("meta") or {},
+        advice=tuple(filter(None, (advice_on(spec, schema) for spec in specs))),
     )
 
 
@@ -160,7 +160,7 @@ def _spec(index: int, config: dict[str, Any], schema: pa.Schema, parameters: Map
 
 def _own_words(expectation: Any, kwargs: Mapping[str, Any]) -> str | None:
     """`expected_in_words` of a project's own expectation, such as "a speed between {min_mph} and {max_mph} mph"."""
-    words = getattr(type(expectation), "expected_in_words", None)
+    words = getattr(expectation, "expected_in_words", None)
     return words.format(**{**expectation.dict(), **kwargs}) if isinstance(words, str) else None
 
 
@@ -199,7 +199,7 @@ def _route(expectation: Any, kind: str) -> tuple[catalogue.Route, bool]:
     if type(expectation).__module__.startswith("great_expectations."):
         _refuse("this type is not supported", f"use one of {sorted(catalogue.ROWS | catalogue.SUMS | catalogue.WHOLE)}")
     # A project's own: batch by batch only where its author says that a row is judged by itself.
-    row_local = of_rows and getattr(type(expectation), "row_local", False)
+    row_local = of_rows and getattr(expectation, "row_local", False)
     return ("rows" if row_local else "whole"), of_rows
 
 

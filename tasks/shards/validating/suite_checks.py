@@ -12,6 +12,8 @@ from pyarrow import types
 
 from tasks.core.column_types import type_name
 from tasks.shards.validating import catalogue
+from tasks.shards.validating.frames import is_vectorised
+from tasks.shards.validating.outcome import ExpectationSpec
 
 # The problem and the remedy.
 Problem = tuple[str, str]
@@ -23,6 +25,21 @@ def first_problem(kind: str, expectation: Any, columns: tuple[str, ...], schema:
     for check in (_wrong_type, _wrong_bounds, _crossed_bounds, _wrong_regex, _no_reference):
         if problem := check(kind, expectation, fields):
             return problem
+    return None
+
+
+def advice_on(spec: ExpectationSpec, schema: pa.Schema) -> str | None:
+    """What is slow about an expectation on columns of these types, and what would not be; None where nothing is."""
+    if spec.type not in catalogue.ROWS | catalogue.ROWS_OF_WHOLE | catalogue.SUMS | catalogue.WHOLE | catalogue.SCHEMA:
+        if spec.route == "whole":
+            return f"{spec.label} reads its columns into memory: say row_local = True where a row is judged by itself"
+        return None
+    if spec.type in catalogue.ROW_BY_ROW:
+        return f"{spec.label} goes through the distinct values one by one: about a second in 50,000"
+    slow = [name for name in spec.columns if spec.of_rows and not is_vectorised(plain(schema.field(name).type))]
+    if slow and spec.type not in catalogue.OF_NULLS:
+        kinds = ", ".join(f"{name} ({type_name(schema.field(name).type)})" for name in slow)
+        return f"{spec.label} goes through values one by one, as {kinds} is no number, text or time"
     return None
 
 
