@@ -25,7 +25,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.dev ## Figures as ratios; ROWS=5000000 sets the size
+bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 	$(BIN)/python -m tests.bench --rows $(ROWS)
 
 schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
@@ -36,6 +36,7 @@ LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes 
 lock:
 	$(LOCK) --extra demo -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
+	$(LOCK) --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
 	$(LOCK) --extra demo --extra postgresql --extra skops --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
 clean:
@@ -58,4 +59,8 @@ $(VENV)/.dev: .ci/dev.lock pyproject.toml
 
 $(VENV)/.extras: .ci/extras.lock pyproject.toml
 	$(call install,.ci/extras.lock)
+	touch $(VENV)/.run $(VENV)/.dev
+
+$(VENV)/.bench: .ci/bench.lock pyproject.toml
+	$(call install,.ci/bench.lock)
 	touch $(VENV)/.run $(VENV)/.dev
