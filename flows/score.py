@@ -15,6 +15,7 @@ from tasks.report import reported
 from tasks.score import conclude_scoring, score_shard
 from tasks.stage import on_each
 from tasks.validate import check, conclude_validation, validate_shard
+from tasks.validate_output import validate_output
 from tasks.watch import watched
 
 
@@ -28,4 +29,5 @@ def score(job: JobName, as_of: AsOf, rescore: Reason = "") -> Manifest:
         conclude_validation(run, on_each(validate_shard, run, deal(run)))
         load(run)
         conclude_scoring(run, on_each(score_shard, run, deal(run)))
+        validate_output(run)
         return publish(run)

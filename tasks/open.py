@@ -75,7 +75,7 @@ def _trigger(rescore: str) -> Trigger:
 def _planned(lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime) -> Run:
     job = definition.job
     model = Registry(lake).alias(job.model.name, job.model.alias)
-    plan = plan_key(definition, window, model.digest, provenance.code_record().digest)
+    plan = plan_key(definition, window, model, provenance.code_record().digest)
     workspace = _resumable(lake, job.job, window.as_of, plan) or layout.workspace(
         job.job, window.as_of, pulling_name(plan)
     )

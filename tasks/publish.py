@@ -35,9 +35,12 @@ def publish_run(run: Run) -> Manifest:
 
 def _warnings(manifest: Manifest) -> tuple[str, ...]:
     of_suite = manifest.suite.expectations if manifest.suite else ()
+    of_output = manifest.output_suite.expectations if manifest.output_suite else ()
     return (
         *(one.sentence for one in manifest.schema_changes if one.consequence == "warns"),
         *(one.sentence for one in of_suite if one.consequence == "warns"),
+        *(f"of what goes out: {one.sentence}" for one in of_output if one.consequence == "warns"),
+        *(one.sentence for one in [manifest.volume] if one and one.consequence == "warns"),
         *manifest.model.warnings,
     )
 

@@ -106,7 +106,7 @@ def _training_of(job: str) -> tuple[Definition, Training]:
     if definition.job.training is None:
         raise DefinitionError(
             f"the job '{job}' does not say how its model is trained",
-            next_step=f"add 'training' to its YAML, or register a model: lamplighter register {definition.job.model.name}",
+            next_step="add 'training' to its YAML, with an estimator, features and ranges",
         )
     return definition, definition.job.training
 

@@ -11,6 +11,7 @@ from tasks.core.errors import Blocked
 from tasks.core.run import Run, manifest_of, record, record_timing
 from tasks.core.shards import ShardDone, each_batch, workers_of
 from tasks.core.snapshot import required_record
+from tasks.shards.output_validation import output_suite_of
 from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
 from tasks.stage import Stage
 
@@ -21,8 +22,9 @@ STAGE = "validate"
 
 
 def check_suite(run: Run) -> None:
-    """SuiteError for a suite that is wrong, before a row is pulled."""
+    """SuiteError for a suite that is wrong, of what comes in or of what goes out, before a row is pulled."""
     suite_of(run.definition)
+    output_suite_of(run.definition)
 
 
 def validate_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchMeasure]:

@@ -29,7 +29,7 @@ def _options(
 
 def main() -> None:
     """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
-    from flows.cli import define, demo, look, quarantine, run  # noqa: F401, PLC0415
+    from flows.cli import define, demo, look, models, quarantine, run, suggest  # noqa: F401, PLC0415
 
     debug = "--debug" in sys.argv
     try:

@@ -41,12 +41,14 @@ def schema() -> None:
 
 def _problem(project: object, name: str) -> str | None:
     from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.shards.output_validation import output_suite_of  # noqa: PLC0415
     from tasks.shards.validation import suite_of  # noqa: PLC0415
 
     assert isinstance(project, Project)  # noqa: S101 - narrowing
     try:
         definition = project.load(name)
         suite_of(definition)
+        output_suite_of(definition)
     except LamplighterError as error:
         return str(error)
     return None

@@ -85,10 +85,10 @@ def _tell(manifest: Manifest) -> None:
     if manifest.next_step:
         paragraph(f"  Next: {manifest.next_step}")
     table(("", ""), _facts(manifest))
-    if manifest.suite:
+    for suite in filter(None, (manifest.suite, manifest.output_suite)):
         console.print()
-        rows = [(one.consequence, one.severity, one.sentence) for one in manifest.suite.expectations]
-        table(("consequence", "severity", f"expectation of suite {manifest.suite.name}"), rows)
+        rows = [(one.consequence, one.severity, one.sentence) for one in suite.expectations]
+        table(("consequence", "severity", f"expectation of suite {suite.name}"), rows)
     if manifest.timings:
         console.print()
         stages = [(one.stage, f"{one.seconds:.2f}", f"{one.rows_per_second or 0:,.0f}") for one in manifest.timings]
@@ -104,6 +104,8 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
             f"{rows.pulled:,} pulled = {rows.scored:,} scored + {rows.quarantined:,} quarantined + {rows.duplicates:,} duplicates",
         ),
         *(("", f"{count:,} x {reason}") for reason, count in manifest.quarantine_reasons.items()),
+        *([("volume", manifest.volume.sentence)] if manifest.volume else []),
+        *(("schema", f"{one.sentence} ({one.consequence})") for one in manifest.schema_changes),
         ("model", f"{model.name}/{model.version:04d} ({model.alias}), digest {model.digest[:16]}"),
         (
             "code",

@@ -53,7 +53,9 @@ def train(context: typer.Context, job: JobArgument, as_json: AsJson = False) -> 
     if as_json:
         echo_json({"model": version.name, "version": version.version, "digest": version.digest})
     else:
-        paragraph(f"Registered {version}. Next: lamplighter promote {version.name} --version {version.version}")
+        paragraph(
+            f'Registered {version}. Next: lamplighter promote {version.name} --version {version.version} --reason "why"'
+        )
 
 
 def run_score(

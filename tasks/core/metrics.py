@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from tasks.core.manifest import Manifest
+from tasks.core.manifest import Manifest, SuiteRecord
 
 Row = tuple[str, str, float]
 
 
 def of_run(manifest: Manifest) -> list[Row]:
     """Metric, what it is of (empty for the run as a whole), and the value; a figure that there is not has no row."""
-    return [*_of_rows(manifest), *_of_suite(manifest), *_of_drift(manifest), *_of_stages(manifest)]
+    return [
+        *_of_rows(manifest),
+        *_of_volume(manifest),
+        *_of_suite(manifest.suite, "expectation"),
+        *_of_suite(manifest.output_suite, "output_expectation"),
+        *_of_drift(manifest),
+        *_of_stages(manifest),
+    ]
 
 
 def _of_rows(manifest: Manifest) -> list[Row]:
@@ -22,13 +29,18 @@ def _of_rows(manifest: Manifest) -> list[Row]:
     ]
 
 
-def _of_suite(manifest: Manifest) -> list[Row]:
+def _of_volume(manifest: Manifest) -> list[Row]:
+    volume = manifest.volume
+    return [("rows_scored_of_median", "", volume.scored / volume.median)] if volume and volume.median else []
+
+
+def _of_suite(suite: SuiteRecord | None, name: str) -> list[Row]:
     rows: list[Row] = []
-    for one in manifest.suite.expectations if manifest.suite else ():
+    for one in suite.expectations if suite else ():
         subject = f"{one.type}({', '.join(one.columns)})"
-        rows.append(("expectation_success", subject, float(one.success)))
+        rows.append((f"{name}_success", subject, float(one.success)))
         if one.unexpected_count is not None:
-            rows.append(("expectation_unexpected_rows", subject, float(one.unexpected_count)))
+            rows.append((f"{name}_unexpected_rows", subject, float(one.unexpected_count)))
     return rows
 
 

@@ -25,18 +25,22 @@ _LONGEST_FOUND = 200
 
 @dataclass(frozen=True)
 class Definition:
-    """A job with everything that decides what it does: its YAML, its queries and its suite."""
+    """A job with everything that decides what it does: its YAML, its queries and its suites."""
 
     job: Job
     query: str | None
     labels_query: str | None
     suite_text: str | None
+    output_suite_text: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """Of what decides a run: a comment in the YAML, its owner or its training do not."""
         decides = self.job.model_dump(mode="json", exclude={"description", "owner", "labels", "training"})
-        return digest_json({"job": decides, "query": self.query, "suite": self.suite_text})
+        # The order of columns is that of the published tables, and a digest does not see the order of keys.
+        order = [list(self.job.columns), list(self.job.output.columns)]
+        texts = {"query": self.query, "suite": self.suite_text, "output_suite": self.output_suite_text}
+        return digest_json({"job": decides, "order": order, **texts})
 
 
 class Project:
@@ -49,8 +53,11 @@ class Project:
         """The jobs that have a file, whether it is right or not."""
         return [name.removesuffix(".yaml") for name in self.folder.names(JOBS) if name.endswith(".yaml")]
 
-    def load(self, name: str) -> Definition:
-        """The definition of a job; JobError or SuiteError names the file, the key, what was found and what is allowed."""
+    def load(self, name: str, *, suites: bool = True) -> Definition:
+        """The definition of a job; JobError or SuiteError names the file, the key, what was found and what is allowed.
+
+        Without `suites` their files are not read: they need not be there yet.
+        """
         if name not in self.job_names():
             raise DefinitionError(_no_such_job(name, self.job_names(), self.folder), next_step="lamplighter check")
         key = f"{JOBS}/{name}.yaml"
@@ -63,7 +70,8 @@ class Project:
             if isinstance(job.source, SqlSource)
             else None,
             labels_query=self._query(job.labels, f"{key}: key 'labels.query_file'") if job.labels else None,
-            suite_text=self._suite(job),
+            suite_text=self._suite(job, job.suite, "suite") if suites else None,
+            output_suite_text=self._suite(job, job.output.suite, "output.suite") if suites else None,
         )
 
     def _query(self, given: SqlSource | Labels, where: str) -> str:
@@ -83,16 +91,21 @@ class Project:
         except LakeError as error:
             raise JobError(error.failed, next_step=f"mend {key}, then: lamplighter check") from error
 
-    def _suite(self, job: Job) -> str | None:
-        if job.suite is None:
+    def _suite(self, job: Job, name: str | None, key_in_job: str) -> str | None:
+        if name is None:
             return None
-        key = f"{SUITES}/{job.suite}.json"
+        key = suite_key(name)
         if not self.folder.path(key).is_file():
             raise SuiteError(
-                f"the job '{job.job}' names the suite '{job.suite}', and there is no {self.folder.path(key)}",
-                next_step=f"write {key}, or take 'suite' out of {JOBS}/{job.job}.yaml",
+                f"the job '{job.job}' names the suite '{name}', and there is no {self.folder.path(key)}",
+                next_step=f"write {key}, or take '{key_in_job}' out of {JOBS}/{job.job}.yaml",
             )
         return self.folder.read_text(key)
+
+
+def suite_key(name: str) -> str:
+    """Where a suite lies in its project."""
+    return f"{SUITES}/{name}.json"
 
 
 def parse_job(text: str, *, where: str) -> Job:
@@ -148,14 +161,16 @@ for _tag, _pattern, _first in (
 
 def _yaml_message(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem} (line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1})"
+        told = ", ".join(filter(None, [error.context, error.problem]))
+        return f"{told} (line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1})"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _explain(error: ValidationError) -> str:
     """The first thing that is wrong: key, what was found, what is allowed; and how many more there are."""
     problems = error.errors()
-    first = problems[0]
+    # A key that is mistyped is missing too: the mistake comes first.
+    first = min(problems, key=lambda problem: problem["type"] == "missing")
     key = ".".join(str(part) for part in _without_tag(first["loc"]))
     more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
     if first["type"] == "extra_forbidden":

@@ -79,13 +79,14 @@ class Run:
         return f"{self.workspace}/{name}"
 
 
-def plan_key(definition: Definition, window: Window, model_digest: str, code_digest: str) -> str:
+def plan_key(definition: Definition, window: Window, model: ModelVersion, code_digest: str) -> str:
     """What decides a run's result, but for the rows: a run with another key starts a new workspace."""
     return digest_json(
         {
             "definition": definition.digest,
             "window": [window.as_of, window.start.isoformat(), window.end.isoformat()],
-            "model": model_digest,
+            # The same bytes registered twice are two versions, and each row names its own.
+            "model": [model.label, model.digest],
             "code": code_digest,
         }
     )

@@ -101,6 +101,7 @@ def file_metadata(manifest: Manifest) -> dict[str, str]:
         "model_digest": manifest.model.digest,
         "snapshot_digest": manifest.snapshot.digest if manifest.snapshot else None,
         "suite_digest": manifest.suite.digest if manifest.suite else None,
+        "output_suite_digest": manifest.output_suite.digest if manifest.output_suite else None,
         "code_digest": manifest.code.digest,
         "code_version": manifest.code.version,
     }

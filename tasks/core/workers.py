@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os  # noqa: TID251 - a child asks who its parent is; no file is touched
 import re
 import resource
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IDLE_SECONDS = 600
+_WATCH_SECONDS = 0.5
 # Children that wait for work, each a pool of its own, by the threads that they may use: one that dies, or is killed for
 # its time limit, takes no other batch with it, and the blame falls on the right one.
 _idle: dict[int, list[Any]] = {}
@@ -88,7 +91,20 @@ def _submit(threads: int, function: Callable[..., T], args: Any, kwargs: Any) ->
 
 def _new_child(threads: int) -> Any:
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    return ProcessPoolExecutor(max_workers=1, env=pinned, timeout=_IDLE_SECONDS)
+    return ProcessPoolExecutor(
+        max_workers=1, env=pinned, timeout=_IDLE_SECONDS, initializer=_end_with_parent, initargs=(os.getpid(),)
+    )
+
+
+def _end_with_parent(parent: int) -> None:
+    """Ends this child soon after its parent was killed: it would hold its memory, and write where the next run works."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _give_back(threads: int, executor: Any, future: Future[Any]) -> None:

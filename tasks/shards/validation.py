@@ -33,7 +33,7 @@ def suite_of(definition: Definition) -> Suite | None:
     """The job's suite, checked against its columns; SuiteError names what is wrong."""
     if definition.suite_text is None or definition.job.suite is None:
         return None
-    return _load(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
+    return load_checked(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
 
 
 def validate_batch(task: Validation, batch: int) -> BatchMeasure:
@@ -53,10 +53,11 @@ def conclude_suite(task: Validation, measures: Sequence[BatchMeasure], title: st
         whole = validating.measure_whole(suite, partial(_read_batches, task))
         rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.VALIDATED_WHOLE}", whole.rejects_table)
     result = validating.conclude(suite, measures, whole)
-    return _record(result), validating.render_data_docs(result, title)
+    return suite_record(result), validating.render_data_docs(result, title)
 
 
-def _record(result: SuiteResult) -> SuiteRecord:
+def suite_record(result: SuiteResult) -> SuiteRecord:
+    """What the manifest keeps of a suite's result."""
     kept = ExpectationRecord.model_fields.keys()
     outcomes = [{key: value for key, value in vars(one).items() if key in kept} for one in result.results]
     return SuiteRecord.model_validate(
@@ -81,11 +82,12 @@ def _rows_to_validate(
 
 
 @lru_cache(maxsize=4)
-def _load(text: str, name: str, schema: pa.Schema) -> Suite:
+def load_checked(text: str, name: str, schema: pa.Schema) -> Suite:
+    """The suite of this text, with the project's own expectations known; SuiteError names what is wrong."""
     custom = [f"expectations.{module.name}" for module in pkgutil.iter_modules(expectations.__path__)]
     return validating.load_suite(text, name=name, schema=schema, custom=custom)
 
 
 def _suite(definition: Definition) -> Suite:
     assert definition.suite_text is not None and definition.job.suite is not None  # noqa: S101, PT018 - a task has one
-    return _load(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
+    return load_checked(definition.suite_text, definition.job.suite, definition.job.arrow_schema)

@@ -23,7 +23,7 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 import flows.score
 from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
 from tests.crash.points import install_faults, install_kills
-from tests.flows.conftest import DAY, make_world
+from tests.flows.conftest import DAY, make_project, readings
 
 _KILLS, _TIMERS, _FAULTS, _IN_A_ROW = 170, 40, 80, 20
 
@@ -139,7 +139,8 @@ def _sweep(names: list[str], root: pathlib.Path, mode: str, seed: int, told) -> 
 
 def _warm_up(root: pathlib.Path) -> None:
     """Imports and compiles what a run needs, so that its forks need not."""
-    world = make_world(root / "warm")
+    world = make_project(root / "warm")
+    world.write_rows(readings())
     os.environ |= {"LAMPLIGHTER_PROJECT": str(world.folder), "LAMPLIGHTER_LAKE": str(world.lake.root)}
     run_without_prefect(FIRST)
     flows.score.score.fn.__wrapped__("readings", DAY, "")

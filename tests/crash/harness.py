@@ -32,7 +32,7 @@ from tasks.core.errors import LamplighterError, WindowFinished
 from tasks.core.run import published_manifest
 from tasks.stage import Stage
 from tests.crash.points import Points, install_three_step_swaps
-from tests.flows.conftest import DAY, World, make_world, readings
+from tests.flows.conftest import DAY, World, make_project, readings
 
 # The first attempt and the second: a snapshot that survives keeps the instant at which it was complete.
 BEFORE = dt.datetime(2024, 5, 2, tzinfo=dt.UTC)
@@ -74,7 +74,7 @@ class Bench:
 
     def __init__(self, case: Case, folder: pathlib.Path) -> None:
         self.case, self.folder = case, folder
-        self.world = make_world(folder)
+        self.world = make_project(folder)
         self.lake = folder / "lake"
         case.prepare(self.world)
         self._before = folder / "before"

@@ -187,13 +187,14 @@ def register(
     outputs: dict[str, Prediction],
     sample: pa.Table,
     target=None,
+    allowed_types: tuple[str, ...] = (),
 ):
     """Fits the model on the sample (by default to x > 0), registers it and makes it production."""
     inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
     if target is None:
         target = (sample["x"].to_numpy() > 0).astype(int)
     model.fit(input_frame(sample, inputs), target)
-    signature = Signature(inputs=inputs, outputs=outputs)
+    signature = Signature(inputs=inputs, outputs=outputs, allowed_types=allowed_types)
     probe = sample.slice(0, 20)
     registry = Registry(lake)
     at = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

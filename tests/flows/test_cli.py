@@ -121,3 +121,47 @@ def test_help_loads_nothing_heavy():
     code = f"import sys; sys.argv = ['lamplighter', '--help']\nfrom flows.cli import main\ntry: main()\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_promote_rollback_and_history_tell_who_when_and_why(lamplighter, world):
+    from tasks.core.job import Prediction
+    from tests.flows.conftest import as_table, logistic_model, register
+
+    outputs = {"probability": Prediction(method="predict_proba", class_=1)}
+    register(
+        world.lake,
+        "readings",
+        logistic_model(),
+        {"kind": "string", "x": "float64", "y": "float64"},
+        outputs,
+        as_table(readings()),
+    )
+    assert json.loads(lamplighter("history", "readings", "--json")[1])["aliases"] == {"production": 2}
+
+    code, out, _ = lamplighter("rollback", "readings", "--reason", "version 2 is worse at night")
+    assert (code, "production of readings is version 1 again" in out) == (0, True)
+
+    code, out, _ = lamplighter("promote", "readings", "--version", "2", "--reason", "the night was mended")
+    assert code == 0
+    said = json.loads(lamplighter("history", "readings", "--json")[1])
+    assert said["aliases"] == {"production": 2}
+    assert [event["reason"] for event in said["events"]][-2:] == ["version 2 is worse at night", "the night was mended"]
+    before = json.loads(lamplighter("history", "readings", "--at", "2020-01-01", "--json")[1])
+    assert before == {"aliases": {}, "events": []}
+
+
+def test_what_the_load_gate_refuses_cannot_be_promoted(lamplighter, world):
+    model = world.folder / "lake/models/readings/versions/0001/model.joblib"
+    model.write_bytes(model.read_bytes() + b"!")
+
+    code, _, err = lamplighter("promote", "readings", "--version", "1", "--reason", "why not", "--alias", "challenger")
+
+    assert code == 3
+    assert "SHA-256" in err
+    assert json.loads(lamplighter("history", "readings", "--json")[1])["aliases"] == {"production": 1}
+
+
+def test_nothing_to_roll_back_to(lamplighter):
+    code, _, err = lamplighter("rollback", "readings", "--reason", "panic")
+    assert code == 2
+    assert "none to go back to" in err

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from tasks.core.manifest import Manifest
 from tasks.core.pages import verdicts, wording
 from tasks.core.pages.inputs import run_seconds
-from tasks.core.pages.window_view import outcomes, sorted_drift
+from tasks.core.pages.window_view import outcomes, rows_per_second, sorted_drift
 
 _MOST = 10
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$@]|:(?=/))")
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/))")
 _SIGNS = {"good": "✅", "warn": "⚠️", "stop": "⛔", "bad": "❌", "idle": "⏳"}
 
 
@@ -46,9 +46,8 @@ def escape(text: str) -> str:
 def _figures(manifest: Manifest) -> list[tuple[str, str]]:
     rows, model = manifest.rows, manifest.model
     drift = sorted_drift(manifest.drift)
-    elapsed = run_seconds(manifest)
     return [
-        ("verdict", verdicts.words(manifest.verdict)),
+        ("verdict", verdicts.headline(manifest).words),
         ("window", f"{manifest.as_of} ({_bounds(manifest)})"),
         ("rows pulled", wording.count(rows.pulled)),
         ("rows scored", wording.count(rows.scored)),
@@ -59,8 +58,8 @@ def _figures(manifest: Manifest) -> list[tuple[str, str]]:
             "largest PSI",
             f"{wording.number(drift[0].psi)} ({wording.cut(drift[0].column, 80)})" if drift else wording.UNKNOWN,
         ),
-        ("time", wording.seconds(elapsed)),
-        ("rows a second", wording.count(rows.pulled / elapsed if elapsed else None)),
+        ("time", wording.seconds(run_seconds(manifest))),
+        ("rows a second", wording.count(rows_per_second(manifest))),
         ("peak memory", wording.size(manifest.peak_memory_bytes)),
         ("model", f"{model.name} version {model.version}"),
         ("readers see", verdicts.readers_see(manifest, None) if manifest.is_published else "what they saw before"),

@@ -108,7 +108,7 @@ def render_window(page: WindowPage) -> str:
         window_name=wording.window_name(manifest.as_of, manifest.window.start, manifest.window.timezone),
         window_bounds=_bounds(manifest),
         run_seconds=run_seconds(manifest),
-        rows_per_second=_rows_per_second(manifest),
+        rows_per_second=rows_per_second(manifest),
         fates=fates(manifest.rows),
         balance=balance(manifest),
         suite=manifest.suite,
@@ -278,7 +278,8 @@ def _stages(manifest: Manifest) -> list[Stage]:
     ]
 
 
-def _rows_per_second(manifest: Manifest) -> float | None:
+def rows_per_second(manifest: Manifest) -> float | None:
+    """Rows pulled by the time of the whole run; None for a run that did not take all of them to the end."""
     elapsed = run_seconds(manifest)
     return manifest.rows.pulled / elapsed if elapsed and manifest.rows.pulled and manifest.is_published else None
 

@@ -6,6 +6,7 @@ import datetime as dt
 import gc
 import json
 import time
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -95,14 +96,17 @@ def test_a_batch_is_let_go_when_it_was_measured():
     measure_batch(suite, table, np.arange(ROWS))
     gc.collect()
     gc.disable()
+    tracemalloc.start()
     try:
-        before = pa.total_allocated_bytes()
+        before, traced = pa.total_allocated_bytes(), tracemalloc.get_traced_memory()[0]
         for _ in range(5):
             batch = pa.concat_tables([table.slice(0, 1), table.slice(1)]).combine_chunks()
             measure_batch(suite, batch, np.arange(ROWS))
             del batch
         assert pa.total_allocated_bytes() - before < table.nbytes / 2
+        assert tracemalloc.get_traced_memory()[0] - traced < table.nbytes / 2
     finally:
+        tracemalloc.stop()
         gc.enable()
 
 

@@ -157,6 +157,16 @@ def test_the_last_day_of_the_calendar_is_compared_like_any_other():
     assert rejects(*measures) == [(0, "expect_column_values_to_be_between", "9999-12-31")]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_instants_are_compared_in_every_unit(unit):
+    schema = pa.schema([("t", pa.timestamp(unit, "UTC"))])
+    bound = expect("column_values_to_be_between", **QUARANTINE, column="t", max_value="2013-07-01T14:00:00+02:00")
+    suite = load_suite(json.dumps({"expectations": [bound]}), name="s", schema=schema)
+    hours = [dt.datetime(2013, 7, 1, hour, tzinfo=dt.UTC) for hour in (11, 12, 13)]
+    measure = measure_batch(suite, pa.table({"t": pa.array(hours, schema.field("t").type)}), np.arange(3))
+    assert [row for row, _ in measure.rejects] == [2]
+
+
 def test_integers_keep_their_value_where_a_batch_has_nulls():
     schema = pa.schema([("id", pa.int64())])
     big = 2**53 + 1
@@ -201,6 +211,7 @@ def test_long_values_are_cut_as_reasons_are():
     (_, long), (_, fits) = measures[0].rejects
     assert long.value == "x" * 200 + "..."
     assert fits.value == "y" * 200
+    assert measures[0].rejects_table["reason"].to_pylist()[0]["value"] == "x" * 200 + "..."
 
 
 def test_measures_and_results_cross_processes_and_json():

@@ -1,0 +1,69 @@
+"""Validates the rows of one batch as they are to be published: its checkpoint, against the job's output suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core import layout, rejects, snapshot
+from tasks.core.contract import predictions_schema
+from tasks.core.errors import SuiteError
+from tasks.core.manifest import SuiteRecord
+from tasks.core.project import Definition
+from tasks.shards import validating
+from tasks.shards.validating import BatchMeasure, Suite
+from tasks.shards.validation import Validation, load_checked, suite_record
+
+
+def output_suite_of(definition: Definition) -> Suite | None:
+    """The suite of what goes out, checked against the published columns; SuiteError names what is wrong."""
+    name = definition.job.output.suite
+    if definition.output_suite_text is None or name is None:
+        return None
+    suite = load_checked(definition.output_suite_text, name, predictions_schema(definition.job))
+    for spec in suite.expectations:
+        if spec.on_failure is not None:
+            raise SuiteError(
+                f"suite '{name}', expectation {spec.index + 1} ({spec.type}): on_failure: {spec.on_failure} is not for "
+                "an output suite, whose rows are scored already",
+                next_step="leave on_failure out, and let the severity decide; rows are kept from being scored by the "
+                "job's own suite",
+            )
+    return suite
+
+
+def validate_output_batch(task: Validation, batch: int) -> BatchMeasure:
+    """Measures the rows of a batch's checkpoint."""
+    return validating.measure_batch(_suite(task), *_rows_to_publish(task, batch))
+
+
+def conclude_output_suite(task: Validation, measures: Sequence[BatchMeasure]) -> SuiteRecord:
+    """The output suite's result on the whole window."""
+    suite = _suite(task)
+    whole = None
+    if validating.whole_table_columns(suite):
+        whole = validating.measure_whole(suite, partial(_read_batches, task))
+    return suite_record(validating.conclude(suite, measures, whole))
+
+
+def _read_batches(task: Validation, columns: Sequence[str]) -> Iterator[tuple[pa.Table, rejects.Rows]]:
+    return (_rows_to_publish(task, batch, columns) for batch in range(task.snapshot.batches))
+
+
+def _rows_to_publish(
+    task: Validation, batch: int, columns: Sequence[str] | None = None
+) -> tuple[pa.Table, rejects.Rows]:
+    """The rows with their ordinals: numbers that tell them apart and keep their order, no more."""
+    with task.lake.parquet(f"{task.workspace}/{layout.checkpoint(batch)}") as file:
+        table = file.read(columns=list(columns) if columns is not None else None)
+    first, _ = snapshot.batch_bounds(task.snapshot, batch)
+    return table, np.arange(first, first + len(table), dtype=np.int64)
+
+
+def _suite(task: Validation) -> Suite:
+    suite = output_suite_of(task.definition)
+    assert suite is not None  # noqa: S101 - a task has one
+    return suite

@@ -1,0 +1,134 @@
+"""Readers that hammer a table while one of its partitions is republished: old or new in full, or an error; nothing else.
+
+The readers are those of the outside world, in processes of their own, with nothing of ours imported.
+"""
+
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+
+from tasks.core import layout
+
+processes = multiprocessing.get_context("spawn")
+
+# The partition that is republished alternates between these; the other one stays as it is.
+OLD, NEW, STILL = {1: 1000}, {2: 2000}, {9: 500}
+ROW_GROUP = 250
+REPUBLICATIONS, READS, LONGEST_SECONDS = 100, 15, 60
+
+
+def with_duckdb(root):
+    import duckdb
+
+    query = f"SELECT x, count(*) FROM read_parquet('{root}/*/*.parquet', hive_partitioning = true) WHERE as_of IS NOT NULL GROUP BY x"
+    with duckdb.connect(config={"threads": 1}) as connection:
+        return dict(connection.execute(query).fetchall())
+
+
+def with_polars(root):
+    import polars
+
+    return Counter(
+        polars.read_parquet(f"{root}/**/*.parquet", hive_partitioning=True)
+        .filter(polars.col("as_of").is_not_null())["x"]
+        .to_list()
+    )
+
+
+def with_pandas(root):
+    import pandas
+
+    return Counter(pandas.read_parquet(root).dropna(subset="as_of")["x"].tolist())
+
+
+def with_pyarrow(root):
+    import pyarrow.dataset
+
+    return Counter(pyarrow.dataset.dataset(root, partitioning="hive").to_table()["x"].to_pylist())
+
+
+READERS = [with_duckdb, with_polars, with_pandas, with_pyarrow]
+
+
+def may_be_tried_again(error):
+    """An error of a file that is gone: by its type, or by what the tool says where it has a type of its own."""
+    return isinstance(error, OSError) or any(
+        said in str(error) for said in ("No such file", "No files found", "os error 2")
+    )
+
+
+def hammer(read, root, done, stop, results):
+    """Reads until it is told to stop; hands over what it saw, and whatever should not be."""
+    seen, errors, wrong = Counter(), Counter(), []
+    while not stop.is_set():
+        try:
+            found = dict(read(root))
+        except Exception as error:
+            errors[type(error).__name__] += 1
+            if not may_be_tried_again(error):
+                wrong.append(traceback.format_exc())
+        else:
+            if found == OLD | STILL or found == NEW | STILL:
+                seen["old" if 1 in found else "new"] += 1
+            else:
+                wrong.append(str(found))
+            with done.get_lock():
+                done.value += 1
+    results.put((read.__name__, seen, errors, wrong))
+
+
+def prepare(lake, folder, number, content):
+    ((value, count),) = content.items()
+    rows = pa.table({"x": pa.array([value] * count, pa.int64()), "y": pa.array(range(count), pa.int64())})
+    with lake.parquet_writer(f"{folder}/{layout.part(f'run{number}')}", rows.schema) as writer:
+        writer.write_table(rows, row_group_size=ROW_GROUP)
+
+
+def republish(lake, number, content):
+    """One swap as publication does it: what was replaced moves, as a whole, to where no reader looks."""
+    staged = f"runs/late/as_of=2013-07-01/run{number}/staged"
+    prepare(lake, staged, number, content)
+    assert lake.swap(staged, layout.partition("predictions", "late", "2013-07-01"))
+    if lake.exists(staged):
+        lake.rename(staged, layout.superseded("late", "2013-07-01", f"run{number}"))
+
+
+@pytest.mark.parametrize("reads", [READERS[:2], READERS[2:]], ids=["duckdb and polars", "pandas and pyarrow"])
+def test_a_read_that_overlaps_a_republication_is_old_or_new_or_an_error(lake, reads):
+    republish(lake, 0, OLD)
+    prepare(lake, layout.partition("predictions", "late", "2013-07-02"), 0, STILL)
+    stop, results = processes.Event(), processes.Queue()
+    done = [processes.Value("l", 0) for _ in reads]
+    root = str(lake.path("predictions/late"))
+    hammering = [
+        processes.Process(target=hammer, args=(read, root, count, stop, results), daemon=True)
+        for read, count in zip(reads, done, strict=True)
+    ]
+    for one in hammering:
+        one.start()
+    republished, deadline = 0, time.monotonic() + LONGEST_SECONDS
+    try:
+        while republished < REPUBLICATIONS or min(count.value for count in done) < READS:
+            assert time.monotonic() < deadline, (
+                f"{republished} republications, reads: {[count.value for count in done]}"
+            )
+            assert all(one.is_alive() for one in hammering)
+            if min(count.value for count in done) == 0:
+                continue  # Its reader is still being imported.
+            republished += 1
+            republish(lake, republished, NEW if republished % 2 else OLD)
+    finally:
+        stop.set()
+    for _ in reads:
+        name, seen, errors, wrong = results.get(timeout=30)
+        print(f"{name}: {dict(seen)} of {republished} republications, errors: {dict(errors)}")
+        assert wrong == [], f"{name}: {wrong[:3]}"
+        assert sum(seen.values()) >= READS
+        assert min(seen["old"], seen["new"]) >= 1, f"{name} saw {dict(seen)}"
+    for one in hammering:
+        one.join(30)
+        assert one.exitcode == 0
