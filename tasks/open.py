@@ -51,7 +51,6 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
             refuse_finished(lake, job, as_of)
         run = _planned(lake, project, definition, window, started_at)
         _give_up_others(lake, run)
-        lake.sweep(layout.runs(job, as_of))
         _begin(run, trigger)
         try:
             yield run
@@ -107,6 +106,7 @@ def _begin(run: Run, trigger: Trigger) -> None:
             "verdict": None,
             "reasons": (),
             "next_step": "",
+            "finished_at": None,
             "trigger": trigger,
         }
         write_manifest(run.lake, run.workspace, manifest.but(**changes))

@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -187,7 +188,8 @@ def _taken_up(run: Run, named: Run) -> Run:
             f"{run.name} was pulled again: the same {earlier.rows.pulled:,} rows, for the same model and code",
             state=f"what run {earlier.run_id} published is what this run would write, and stands",
         )
-    record(named, state="running", verdict=None, reasons=(), trigger=fresh.trigger, started_at=run.started_at)
+    begun: dict[str, Any] = {"state": "running", "verdict": None, "reasons": (), "next_step": "", "finished_at": None}
+    record(named, **begun, trigger=fresh.trigger, started_at=run.started_at, superseded_by=None)
     if earlier.snapshot and fresh.snapshot:
         # The rows are the same; what the source calls their types may have changed.
         as_found = earlier.snapshot.model_copy(update={"source_columns": fresh.snapshot.source_columns})

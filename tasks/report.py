@@ -10,7 +10,7 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from tasks.core import contract, layout, pages, quarantine
-from tasks.core.errors import LamplighterError, WindowFinished
+from tasks.core.errors import LamplighterError, WindowBusy, WindowFinished
 from tasks.core.figures import Figures
 from tasks.core.job import Job
 from tasks.core.manifest import Manifest
@@ -33,6 +33,9 @@ def reported(job: str, as_of: str) -> Iterator[None]:
         if not Lake(Settings().lake).exists(layout.window_page(job, as_of)):
             _try_to_report(job, as_of)
         raise
+    except WindowBusy:
+        # The page is the other run's: what is seen of it now would stand over what it writes at its end.
+        raise
     except BaseException:
         _try_to_report(job, as_of)
         raise
@@ -47,9 +50,10 @@ def write_report(job: str, as_of: str) -> str | None:
     manifest = latest_manifest(lake, job, as_of)
     if manifest is None:
         return None
-    lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
     lake.write_bytes(layout.index_page(job), _index_html(lake, definition).encode())
     lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+    # Last: where it stands, all of them were written.
+    lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
     path = str(lake.path(layout.window_page(job, as_of)))
     _write_artifacts(manifest, f"file://{path}")
     return path

@@ -26,6 +26,7 @@ from tasks.shards.validating.suggest import suggest_suite
 from tasks.shards.validation import load_checked
 
 _SEED = 0
+_OF_ROW_COUNT = ("expect_table_row_count_to_be_between",)
 # The stubs of pyarrow.compute know few of the shapes that its functions take.
 pc: Any = pyarrow.compute
 
@@ -44,9 +45,10 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of a window, drawn evenly over it; and how many the window has."""
+    """Rows of a window, drawn evenly over it; from how many that could be scored; and how many were read in all."""
 
     table: pa.Table
+    drawn_from: int
     window_rows: int
 
 
@@ -64,7 +66,7 @@ def suggest(job: str, as_of: str, *, most_rows: int) -> Suggestion:
         name=name,
         keys=definition.job.keys,
         event_time=definition.job.event_time,
-        window_rows=sample.window_rows,
+        window_rows=sample.drawn_from,
         origin=f"{job} {as_of}",
     )
     suite, left_out = _that_holds(found, definition.job, sample)
@@ -83,7 +85,7 @@ def suggest(job: str, as_of: str, *, most_rows: int) -> Suggestion:
 
 def sample_window(definition: Definition, project: Folder, window: Window, most_rows: int) -> Sample:
     """At most so many rows of the window, each as likely as another; without those that a pull takes out."""
-    job, rows = definition.job, 0
+    job, rows, scorable = definition.job, 0, 0
     random = np.random.default_rng(_SEED)
     kept, drawn = job.arrow_schema.empty_table(), np.empty(0)
     with open_source(
@@ -99,18 +101,19 @@ def sample_window(definition: Definition, project: Folder, window: Window, most_
         for batch in stream:
             rows += batch.num_rows
             whole = _scorable(batch, job, window)
+            scorable += len(whole)
             kept, drawn = pa.concat_tables([kept, whole]), np.append(drawn, random.random(len(whole)))
             if len(kept) > most_rows:
                 least = np.sort(np.argpartition(drawn, most_rows)[:most_rows])
                 kept, drawn = kept.take(least), drawn[least]
-    kept = kept.filter(_once(hash_rows(kept, job.keys))) if len(kept) else kept
-    if not len(kept):
+    alone = kept.filter(_once(hash_rows(kept, job.keys))) if len(kept) else kept
+    if not len(alone):
         raise WindowBlocked(
             f"{job.job} {window.as_of} has no row to learn from ({rows:,} were read)",
             state="nothing was written",
             next_step="name a window that has rows",
         )
-    return Sample(kept.combine_chunks(), rows)
+    return Sample(alone.combine_chunks(), scorable - len(kept) + len(alone), rows)
 
 
 def _scorable(batch: pa.RecordBatch, job: Job, window: Window) -> pa.Table:
@@ -142,9 +145,9 @@ def _that_holds(suite: dict[str, Any], job: Job, sample: Sample) -> tuple[dict[s
     if validating.whole_table_columns(loaded):
         whole = validating.measure_whole(loaded, lambda columns: iter([(sample.table.select(list(columns)), rows)]))
     result = validating.conclude(loaded, [validating.measure_batch(loaded, sample.table, rows)], whole)
-    # How many rows the window has, a part of them cannot tell.
-    partial = sample.window_rows > len(sample.table)
-    holds = [one.success or (partial and one.type.startswith("expect_table_row_count")) for one in result.results]
+    # How many rows the window has was counted over all of it: a part of them cannot prove it.
+    is_part = sample.drawn_from > len(sample.table)
+    holds = [one.success or (is_part and one.type in _OF_ROW_COUNT) for one in result.results]
     kept = [one for one, held in zip(suite["expectations"], holds, strict=True) if held]
     left_out = tuple(one.sentence for one, held in zip(result.results, holds, strict=True) if not held)
     return suite | {"expectations": kept}, left_out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,9 +42,13 @@ def _tell(found: Suggestion) -> None:
         f"Wrote {found.path}: {len(found.expectations)} expectations, from {found.rows:,} of {found.window_rows:,} rows.\n"
     )
     shown = [
-        ("quarantine" if one["meta"].get("on_failure") else one["severity"], one["description"])
+        ("quarantine" if (one.get("meta") or {}).get("on_failure") else one.get("severity", "critical"), _in_words(one))
         for one in found.expectations
     ]
     table(("on failure", "what is expected"), shown)
     for sentence in found.left_out:
-        paragraph(f"Left out, as it does not hold on the sample: {sentence}")
+        paragraph(f"Left out, as the sample does not bear it: {sentence}")
+
+
+def _in_words(expectation: dict[str, Any]) -> str:
+    return str(expectation.get("description") or f"{expectation['type']} {expectation['kwargs']}")

@@ -23,6 +23,16 @@ _LARGEST_YAML_BYTES = 1_000_000
 _LONGEST_FOUND = 200
 
 
+# A run that failed for its limit on time or workers is to be taken up again where it was, once that is mended.
+_DECIDES_NOTHING: Any = {
+    "description": True,
+    "owner": True,
+    "labels": True,
+    "training": True,
+    "limits": {"workers", "batch_timeout_seconds", "isolate"},
+}
+
+
 @dataclass(frozen=True)
 class Definition:
     """A job with everything that decides what it does: its YAML, its queries and its suites."""
@@ -35,8 +45,8 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """Of what decides a run: a comment in the YAML, its owner or its training do not."""
-        decides = self.job.model_dump(mode="json", exclude={"description", "owner", "labels", "training"})
+        """Of what decides a run: a comment in the YAML, its owner, its training or its number of workers do not."""
+        decides = self.job.model_dump(mode="json", exclude=_DECIDES_NOTHING)
         # The order of columns is that of the published tables, and a digest does not see the order of keys.
         order = [list(self.job.columns), list(self.job.output.columns)]
         texts = {"query": self.query, "suite": self.suite_text, "output_suite": self.output_suite_text}

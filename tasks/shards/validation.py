@@ -65,11 +65,9 @@ def suite_record(result: SuiteResult) -> SuiteRecord:
     )
 
 
-def _read_batches(task: Validation, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, rejects.Rows]]:
+def _read_batches(task: Validation, columns: Sequence[str]) -> Iterator[tuple[pa.Table, rejects.Rows]]:
     for batch in range(task.snapshot.batches):
-        table, rows = _rows_to_validate(task, batch, columns)
-        for part in table.combine_chunks().to_batches():
-            yield part, rows
+        yield _rows_to_validate(task, batch, columns)
 
 
 def _rows_to_validate(

@@ -5,13 +5,13 @@ file of the lake. A fork of a process that has imported everything costs a few m
 """
 
 import datetime as dt
-import io
 import json
 import logging
 import os
 import pathlib
 import shutil
 import signal
+import sys
 import time
 import traceback
 import types
@@ -199,6 +199,8 @@ def _in_child(
     folder: pathlib.Path, case: Case, clock: dt.datetime, install: Install | None, told: pathlib.Path
 ) -> None:
     logging.disable()
+    # Arrow closes a file once more when it is let go, and cannot say that this failed too.
+    sys.unraisablehook = lambda _: None
     warnings.simplefilter("ignore")
     os.environ |= {"LAMPLIGHTER_PROJECT": str(folder), "LAMPLIGHTER_LAKE": str(folder / "lake")}
     run_without_prefect(clock)
@@ -217,7 +219,7 @@ def _in_child(
             said["text"] = ""
     said["points"] = points.seen if points else []
     # Not through pathlib: its methods may be counted, or fail.
-    with io.open(told, "w") as file:
+    with open(told, "w") as file:
         json.dump(said, file)
 
 

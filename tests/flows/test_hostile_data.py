@@ -15,13 +15,32 @@ from tasks.core.job import Prediction
 from tests.flows.conftest import COLUMNS, DAY, as_table, logistic_model, readings, register
 
 _SCRIPT = "<script>alert('x')</script>"
-_ODD = ("", " ", "é", "e\u0301", "Ж中文", "🕯️", "\u202eabc", "a\x00b", "a\nb", "a/b\\c", "'; DROP TABLE x; --", _SCRIPT, "NaN", "null")
+_ODD = (
+    "",
+    " ",
+    "é",
+    "e\u0301",
+    "Ж中文",
+    "🕯️",
+    "\u202eabc",
+    "a\x00b",
+    "a\nb",
+    "a/b\\c",
+    "'; DROP TABLE x; --",
+    _SCRIPT,
+    "NaN",
+    "null",
+)
 
 
 def _forget_runs(world):
     """As if nothing had been scored yet."""
     for name in ("predictions", "quarantine", "metrics", "runs", "reports", "superseded"):
         shutil.rmtree(world.folder / "lake" / name, ignore_errors=True)
+
+
+def _by_n(world, name):
+    return pd.read_parquet(world.folder / "lake" / name / "readings").set_index("n")
 
 
 @pytest.fixture
@@ -35,11 +54,15 @@ def stopped_clock(monkeypatch):
 def test_no_rows_and_one_row_with_a_suite(world):
     world.write_suite(
         {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "sensor"}, "severity": "critical"},
-        {"type": "expect_column_mean_to_be_between", "kwargs": {"column": "x", "min_value": -9, "max_value": 9}, "severity": "warning"},
+        {
+            "type": "expect_column_mean_to_be_between",
+            "kwargs": {"column": "x", "min_value": -9, "max_value": 9},
+            "severity": "warning",
+        },
         {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 0}, "severity": "critical"},
     )
     world.change_job(on_empty="publish")
-    world.write_rows(readings(0))
+    pq.write_table(as_table(readings(1)).slice(0, 0), world.folder / "data/a.parquet")
     none = world.score()
     assert none.type.value == "COMPLETED", none.message
     assert (len(world.table()), world.published().rows.pulled) == (0, 0)
@@ -55,8 +78,9 @@ def test_three_hundred_columns_with_awkward_names_come_through_unchanged(world):
     names = [f"c{number:03d}" for number in range(290)] + ["a b", "ä", "<b>", "select", "a.b", "a/b", "Index", "x'y"]
     rows = readings(50)
     values = np.random.default_rng(3).normal(size=(50, len(names)))
-    wide = pa.table({**as_table(rows), **{name: values[:, at] for at, name in enumerate(names)}})
-    (world.folder / "data/a.parquet").unlink()
+    wide = as_table(rows)
+    for at, name in enumerate(names):
+        wide = wide.append_column(name, pa.array(values[:, at]))
     pq.write_table(wide, world.folder / "data/a.parquet")
     world.change_job(columns=COLUMNS | dict.fromkeys(names, "float64"), output__pass_through=["kind", *names])
 
@@ -89,7 +113,11 @@ def test_numbers_at_the_ends_of_their_types(world):
     huge = [2**63 - 1, -(2**63), 2**53 + 1, 0]
     floats = [1.7976931348623157e308, -1.7976931348623157e308, 5e-324, -0.0]
     world.change_job(
-        suite=None, columns=COLUMNS | {"n": "int64"}, keys=["n"], output__pass_through=["x", "y"], limits__quarantine_share=1
+        suite=None,
+        columns=COLUMNS | {"n": "int64"},
+        keys=["n"],
+        output__pass_through=["x", "y"],
+        limits__quarantine_share=1,
     )
     rows = as_table(readings(6).assign(x=[*floats, np.nan, np.inf]))
     rows = rows.append_column("n", pa.array([*huge, 1, 2], pa.int64()))
@@ -98,7 +126,7 @@ def test_numbers_at_the_ends_of_their_types(world):
     state = world.score()
 
     assert state.name == "Published", state.message
-    table, quarantined = world.table_by("n"), world.table_by("n", "quarantine")
+    table, quarantined = (_by_n(world, name) for name in ("predictions", "quarantine"))
     assert sorted([*table.index, *quarantined.index]) == sorted([*huge, 1, 2])
     assert quarantined.index.tolist() == [2]
     for number, value in zip([*huge, 1], [*floats, np.nan], strict=True):

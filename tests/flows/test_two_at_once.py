@@ -108,5 +108,7 @@ def test_of_two_started_at_once_one_publishes_and_the_other_says_why_it_did_not(
     for (out, error), code in told:
         if out not in published:
             said = " ".join((out + error).split())
-            assert (code, "is being run by run" in said) == (1, True) or (code, "is published" in said) == (0, True), said
+            assert (code, "is being run by run" in said) == (1, True) or (code, "is published" in said) == (0, True), (
+                said
+            )
     _is_published_once(world)

@@ -41,7 +41,6 @@ __all__ = [
     "measure_batch",
     "measure_whole",
     "render_data_docs",
-    "suggest_suite",
     "whole_table_columns",
 ]
 
@@ -92,12 +91,3 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
     from tasks.shards.validating import docs  # noqa: PLC0415 - as above
 
     return docs.render_data_docs(result, title)
-
-
-def suggest_suite(
-    batches: Iterable[pa.Table | pa.RecordBatch], *, name: str, schema: pa.Schema, keys: Sequence[str] = ()
-) -> str:
-    """The JSON of a first suite that this sample passes, with notes of what was seen, for a person to edit."""
-    from tasks.shards.validating import suggest  # noqa: PLC0415 - as above
-
-    return suggest.suggest_suite(batches, name=name, schema=schema, keys=keys)

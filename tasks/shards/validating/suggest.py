@@ -16,7 +16,7 @@ are, or in no category when every category is frequent. All else warns.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,13 +103,15 @@ def _absent(values: pa.ChunkedArray[Any]) -> int:
 def _categories(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectation]:
     if not pa.types.is_string(values.type):
         return
-    counts = {one["values"]: one["counts"] for one in values.drop_null().value_counts().to_pylist()}
+    found = values.drop_null().dictionary_encode().combine_chunks()
+    times = np.bincount(found.indices.to_numpy(), minlength=len(found.dictionary)).tolist()
+    counts = dict(zip(found.dictionary.to_pylist(), times, strict=True))
     too_long = any(len(value) > _LONGEST_CATEGORY for value in counts)
     if not 0 < len(counts) <= _MOST_CATEGORIES or too_long or sum(counts.values()) < _OFTEN * len(counts):
         return
-    rarest, times = min(counts.items(), key=lambda item: (item[1], item[0]))
-    surely = times >= _OFTEN
-    known = f"{column} had {len(counts)} values, the rarest ('{rarest}') {times:,} times"
+    rarest, least = min(counts.items(), key=lambda item: (item[1], item[0]))
+    surely = least >= _OFTEN
+    known = f"{column} had {len(counts)} values, the rarest ('{rarest}') {least:,} times"
     judged = "another one is a mistake" if surely else "there may be others, and up to 1 % of rows may have them"
     yield _expectation(
         "expect_column_values_to_be_in_set",
@@ -157,6 +159,6 @@ def _bounds(finite: npt.NDArray[Any]) -> tuple[float, float] | None:
     return (max(least, 0.0) if finite.min() >= 0 else least), (min(most, 0.0) if finite.max() <= 0 else most)
 
 
-def _rounded(to: Any, value: float, digits: int) -> float:
+def _rounded(to: Callable[[float], int], value: float, digits: int) -> float:
     step = 10.0**-digits
     return round(to(value / step) * step, max(digits, 0))
