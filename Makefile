@@ -28,6 +28,9 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 	$(BIN)/python -m tests.bench --rows $(ROWS)
 
+crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
+	$(BIN)/python -m tests.crash
+
 schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
 	$(BIN)/lamplighter schema > deployments/job.schema.json
 

@@ -105,6 +105,7 @@ def _index_html(lake: Lake, job: Job) -> str:
             owner=job.owner,
             timezone=job.window.timezone,
             quarantine_limit=job.limits.quarantine_share,
+            windows_count=len(as_of_labels(lake, job.job)),
             prediction_name=next(iter(job.output.columns)),
             home_href="../index.html",
         )

@@ -85,6 +85,11 @@ def read_taken_out_by_pull(lake: Folder, workspace: str, bounds: tuple[int, int]
     return _read_taken_out(lake, workspace, bounds, (PULLED,))
 
 
+def read_taken_out_before_scoring(lake: Folder, workspace: str, batch: int, bounds: tuple[int, int]) -> TakenOut:
+    """What scoring need not look at. Its own rejects may be there too, of an attempt that was killed: they say nothing."""
+    return _read_taken_out(lake, workspace, bounds, (PULLED, VALIDATED_WHOLE, validated(batch)))
+
+
 def read_taken_out(lake: Folder, workspace: str, batch: int, bounds: tuple[int, int]) -> TakenOut:
     """What all stages so far have taken out of one batch."""
     return _read_taken_out(lake, workspace, bounds, (PULLED, VALIDATED_WHOLE, validated(batch), scored(batch)))

@@ -254,14 +254,19 @@ class Lake(Folder):
                 path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def sweep(self, key: str) -> None:
-        """Removes what killed writers left under hidden names below a folder that this run has locked."""
+    def sweep(self, key: str, *, idle_seconds: float = 0) -> None:
+        """Removes what killed writers left under hidden names below a folder that this run has locked.
+
+        Of a folder that others write to as well: what nobody has touched for so long.
+        """
         for folder, folders, names in os.walk(self.path(key)):
             with _lake_errors("remove what a killed run left in", Path(folder)):
                 for name in [n for n in names if n.startswith(_HIDDEN)]:
-                    Path(folder, name).unlink(missing_ok=True)
+                    if _is_idle(Path(folder, name), idle_seconds):
+                        Path(folder, name).unlink(missing_ok=True)
             for name in [n for n in folders if n.startswith(_HIDDEN)]:
-                shutil.rmtree(Path(folder, name), ignore_errors=True)
+                if _is_idle(Path(folder, name), idle_seconds):
+                    shutil.rmtree(Path(folder, name), ignore_errors=True)
 
     @contextlib.contextmanager
     def _hidden_beside(self, target: Path) -> Iterator[Path]:
@@ -358,6 +363,13 @@ def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
             next_step="let this user write there, or set LAMPLIGHTER_LAKE to a folder that it may write",
         )
     return LakeError(failed, state="what was published stands as it was")
+
+
+def _is_idle(path: Path, seconds: float) -> bool:
+    try:
+        return not seconds or path.stat().st_mtime < time.time() - seconds
+    except FileNotFoundError:
+        return False
 
 
 def _raise_unless_missing(error: OSError) -> None:

@@ -82,7 +82,7 @@ def score_batch(task: Scoring, batch: int) -> BatchScored:
 
 def _rows_to_score(task: Scoring, batch: int) -> tuple[pa.Table, rejects.Rows]:
     first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
-    rows = rejects.read_taken_out(task.lake, task.workspace, batch, bounds).remaining
+    rows = rejects.read_taken_out_before_scoring(task.lake, task.workspace, batch, bounds).remaining
     table = snapshot.read_batch(task.lake, task.workspace, batch)
     return (table if len(rows) == end - first else table.take(rows - first)), rows
 

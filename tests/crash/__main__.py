@@ -21,6 +21,7 @@ from dataclasses import dataclass
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import flows.score
+from tasks.core import publication, rejects
 from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
 from tests.crash.points import install_faults, install_kills
 from tests.flows.conftest import DAY, make_project, readings
@@ -50,15 +51,19 @@ class Sweep:
         self.seconds = time.monotonic() - started
 
     def short(self) -> None:
-        """Every change from the snapshot on for a run that replaces another; all of them for a first one."""
-        changes = [n for n, point in enumerate(self.points, 1) if point.startswith("after ")]
-        if self.bench.case.rescore:
-            changes = changes[-18:]
-        for at in changes:
-            self.kill_at(at)
+        """Every change of a first run; of one that replaces another those of its publication, and of its quarantine."""
+        self.kill_at_changes()
         for number, at in zip(itertools.cycle((errno.ENOSPC, errno.EIO)), _spread(len(self.points), 6), strict=False):
             self.fail_at(at, number, persistent=number == errno.ENOSPC)
         self.kill_in_a_row(4)
+
+    def kill_at_changes(self) -> None:
+        changes = [n for n, point in enumerate(self.points, 1) if point.startswith("after ")]
+        if self.bench.case.rescore:
+            staged = min(n for n in changes if "staged/" in self.points[n - 1])
+            changes = [n for n in changes if n > staged or ".rejects" in self.points[n - 1]]
+        for at in changes:
+            self.kill_at(at)
 
     def long(self, *, every: bool) -> None:
         kills = len(self.points) if every else _KILLS
@@ -125,6 +130,30 @@ class Sweep:
         return ended.points
 
 
+def _conclude_early() -> None:
+    """The record says 'concluded' before what was replaced is out of sight."""
+    finish = publication._finish
+
+    def early(lake, workspace, manifest):
+        publication.write_manifest(lake, workspace, manifest.but(state="concluded"))
+        return finish(lake, workspace, manifest)
+
+    publication._finish = early
+
+
+def _no_undo() -> None:
+    """What a kill left is taken for published."""
+    publication._undo = publication._finish
+
+
+def _stale_rejects() -> None:
+    """A batch that is scored again leaves out what an attempt that was killed had rejected."""
+    rejects.read_taken_out_before_scoring = rejects.read_taken_out
+
+
+BREAKS = {"conclude-early": _conclude_early, "no-undo": _no_undo, "stale-rejects": _stale_rejects}
+
+
 def _spread(points: int, count: int) -> list[int]:
     """About so many of the numbers from 1 to `points`, evenly."""
     return sorted({1 + round(n * (points - 1) / max(count - 1, 1)) for n in range(min(count, points))})
@@ -133,7 +162,12 @@ def _spread(points: int, count: int) -> list[int]:
 def _sweep(names: list[str], root: pathlib.Path, mode: str, seed: int, told) -> None:
     for name in names:
         sweep = Sweep(name, root / name.replace(" ", "-"), seed=seed)
-        sweep.short() if mode == "short" else sweep.long(every=mode == "every")
+        if mode == "changes":
+            sweep.kill_at_changes()
+        elif mode == "short":
+            sweep.short()
+        else:
+            sweep.long(every=mode == "every")
         told.put((name, sweep.tally))
 
 
@@ -149,8 +183,10 @@ def _warm_up(root: pathlib.Path) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_const", dest="mode", const="short", default="long")
+    parser.add_argument("--changes", action="store_const", dest="mode", const="changes", help="as short, no faults")
     parser.add_argument("--every", action="store_const", dest="mode", const="every")
     parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be given again")
+    parser.add_argument("--break", choices=BREAKS, dest="broken", help="publish wrongly, to see that it is found")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     names, tally = options.case or list(CASES), Tally()
@@ -158,6 +194,8 @@ def main() -> int:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     root = pathlib.Path(tempfile.mkdtemp(prefix="lamplighter-crash-", dir=memory))
     try:
+        if options.broken:
+            BREAKS[options.broken]()
         _warm_up(root)
         fork = multiprocessing.get_context("fork")
         told = fork.SimpleQueue()

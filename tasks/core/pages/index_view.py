@@ -63,6 +63,7 @@ class _Measure:
 def render_index(page: IndexPage) -> str:
     """The page of one job: its state in one line, trends over its windows, and the newest of them in a table."""
     points = sorted(page.points, key=lambda one: one.as_of)
+    all_windows = max(page.windows_count or 0, len(points))
     newest = points[::-1][:MOST_WINDOWS]
     last = points[-1] if points else None
     return environment.render(
@@ -71,12 +72,13 @@ def render_index(page: IndexPage) -> str:
         words=verdicts.words(last.verdict) if last else "No window yet",
         tone=verdicts.tone(last.verdict) if last else "idle",
         last=last,
-        status=status(points),
+        status=status(points, all_windows),
         strip=_strip(points),
         drawn=_drawn(points, page),
         fates=_FATES,
         lines=[Line(one, verdicts.words(one.verdict), verdicts.tone(one.verdict)) for one in newest],
         windows_count=len(points),
+        all_windows=all_windows,
         windows_per_mark=math.ceil(len(points) / MOST_MARKS),
         most_windows=MOST_WINDOWS,
         columns=page.columns[:MOST_COLUMNS],
@@ -102,14 +104,17 @@ def render_home(jobs: Sequence[JobLine]) -> str:
     )
 
 
-def status(points: Sequence[WindowPoint]) -> str:
-    """All windows by their verdict, in one sentence."""
+def status(points: Sequence[WindowPoint], all_windows: int) -> str:
+    """The windows by their verdict, in one sentence."""
+    if not points:
+        return "No window was run yet."
     counts = Counter(one.verdict for one in points)
     order: tuple[Verdict | None, ...] = verdicts.WORST_FIRST[::-1]
     parts = [
         f"{wording.count(counts[verdict])} {verdicts.words(verdict).lower()}" for verdict in order if counts[verdict]
     ]
-    return f"{wording.plural(len(points), 'window')}: {', '.join(parts)}." if points else "No window was run yet."
+    which = f"The newest {wording.count(len(points))} of " if all_windows > len(points) else ""
+    return f"{which}{wording.plural(all_windows, 'window')}: {', '.join(parts)}."
 
 
 def _home_heading(jobs: int, need: int) -> str:
@@ -131,7 +136,11 @@ def _strip(points: Sequence[WindowPoint]) -> list[Cell]:
     return [
         Cell(
             Box(
-                i * width, 0, width * 0.92, 20, f"{_name(points[part])}: {verdicts.words(_worst(points[part])).lower()}"
+                i * width,
+                0,
+                max(width - 1, width * 0.8),
+                20,
+                f"{_name(points[part])}: {verdicts.words(_worst(points[part])).lower()}",
             ),
             verdicts.tone(_worst(points[part])),
         )
@@ -170,7 +179,7 @@ def _measures(page: IndexPage) -> tuple[_Measure, ...]:
         _mean,
         from_zero=False,
     )
-    drift = _Measure("psi", "Largest PSI of any feature", lambda one: one.biggest_psi, wording.fixed, max)
+    drift = _Measure("psi", "Largest PSI of any feature", lambda one: one.biggest_psi, wording.figure, max)
     time = _Measure("seconds", "Time of a run, in seconds", lambda one: one.seconds, wording.seconds, max)
     return quarantine, prediction, drift, time
 
@@ -212,7 +221,8 @@ def _is_near(limit: float, values: Sequence[float | None]) -> bool:
 
 def _heading(measure: _Measure, points: Sequence[WindowPoint]) -> str:
     """The last window's figure, and the highest and lowest of those before."""
-    last = f"{measure.write(measure.read(points[-1]))} in the last window"
+    value = measure.read(points[-1])
+    last = "none in the last window" if value is None else f"{measure.write(value)} in the last window"
     before = [(v, one.as_of) for one in points[:-1] if (v := finite(measure.read(one))) is not None]
     if not before:
         return last

@@ -22,7 +22,10 @@ class PublishedColumn:
 
 @dataclass(frozen=True)
 class QuarantineExample:
-    """One row in quarantine, its values as text. `reason` is a key of the manifest's quarantine_reasons."""
+    """One row in quarantine, its values as text.
+
+    `reason` is a key of the manifest's quarantine_reasons; `column` is the one at fault, or several with ", " between.
+    """
 
     reason: str
     row: Mapping[str, str | None]
@@ -55,7 +58,8 @@ class WindowPoint:
     @classmethod
     def of(cls, manifest: Manifest, *, href: str | None = None, mean_prediction: float | None = None) -> Self:
         """The point of a run; `mean_prediction` is of its first prediction column."""
-        known = [(d.psi, d.column) for d in manifest.drift if d.psi is not None and not math.isnan(d.psi)]
+        features = [one for one in manifest.drift if one.column not in manifest.predictions]
+        known = [(one.psi, one.column) for one in features if one.psi is not None and not math.isnan(one.psi)]
         psi, column = max(known, default=(None, None))
         return cls(
             as_of=manifest.as_of,
@@ -96,7 +100,10 @@ class WindowPage:
 
 @dataclass(frozen=True)
 class IndexPage:
-    """All that the index of one job shows; the points come in any order, one a window."""
+    """All that the index of one job shows; the points come in any order, one a window.
+
+    `windows_count` is how many windows there are, where the points are not all of them but the newest.
+    """
 
     job: str
     points: Sequence[WindowPoint]
@@ -109,6 +116,7 @@ class IndexPage:
     quarantine_limit: float | None = None
     prediction_name: str = "prediction"
     home_href: str | None = None
+    windows_count: int | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tasks.core.manifest import Manifest
 from tasks.core.pages import verdicts, wording
 from tasks.core.pages.inputs import run_seconds
-from tasks.core.pages.window_view import outcomes, rows_per_second, sorted_drift
+from tasks.core.pages.window_view import feature_drift, outcomes, prediction_notes, rows_per_second
 
 _MOST = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/))")
@@ -30,6 +30,7 @@ def render_markdown(manifest: Manifest, report_href: str | None = None) -> str:
         f"**Next:** {_sentence(verdicts.next_step(manifest))}",
         f"[The report of this window](<{_address(report_href)}>)" if report_href else "",
         _table(("Figure", "Value"), [(name, escape(value)) for name, value in _figures(manifest)]),
+        "\n".join(f"- {escape(note)}" for note in prediction_notes(manifest)),
         _expectations(manifest),
         _quarantine(manifest),
         _drift(manifest),
@@ -45,7 +46,7 @@ def escape(text: str) -> str:
 
 def _figures(manifest: Manifest) -> list[tuple[str, str]]:
     rows, model = manifest.rows, manifest.model
-    drift = sorted_drift(manifest.drift)
+    drift = feature_drift(manifest)
     return [
         ("verdict", verdicts.headline(manifest).words),
         ("window", f"{manifest.as_of} ({_bounds(manifest)})"),
@@ -114,7 +115,7 @@ def _expectations(manifest: Manifest) -> str:
             one.consequence,
             escape(wording.cut(one.record.sentence)),
             escape(one.counted),
-            escape(wording.cut(", ".join(one.record.examples[:3]), 120)),
+            escape(wording.cut(", ".join(one.examples[:3]), 120)),
         )
         for one in failed[:_MOST]
     ]
@@ -134,7 +135,7 @@ def _quarantine(manifest: Manifest) -> str:
 
 
 def _drift(manifest: Manifest) -> str:
-    ranked = sorted_drift(manifest.drift)
+    ranked = feature_drift(manifest)
     if not ranked:
         return ""
     rows = [

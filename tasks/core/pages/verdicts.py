@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,6 +11,7 @@ from tasks.core.manifest import Manifest, Verdict
 from tasks.core.pages.wording import count, instant, plural
 
 Tone = Literal["good", "warn", "stop", "bad", "idle"]
+_COMMAND = re.compile(r"(?<!\S)(lamplighter [a-z][^;,]*)")
 WORDS: dict[Verdict | None, tuple[str, Tone]] = {
     "published": ("Published", "good"),
     "published_with_warnings": ("Published with warnings", "warn"),
@@ -93,10 +95,8 @@ def capitalised(sentence: str) -> str:
 
 
 def pieces(sentence: str) -> tuple[Piece, ...]:
-    """A sentence cut at its backticks; one that begins with a command of ours is all code."""
-    if "`" not in sentence and sentence.startswith("lamplighter "):
-        return (Piece(sentence, is_code=True),)
-    parts = sentence.split("`")
+    """A sentence cut at its backticks; without any, a command of ours is code up to the next comma or semicolon."""
+    parts = sentence.split("`") if "`" in sentence else _COMMAND.split(sentence)
     closed = len(parts) % 2 == 1
     return tuple(Piece(text, is_code=closed and i % 2 == 1) for i, text in enumerate(parts) if text)
 

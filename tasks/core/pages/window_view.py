@@ -8,13 +8,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tasks.core.figures import Distribution
 from tasks.core.manifest import ExpectationRecord, FeatureDriftRecord, Manifest, RowCounts
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.distributions import Figure, draw
 from tasks.core.pages.inputs import QuarantineExample, WindowPage, run_seconds
 
 MOST_FIGURES, MOST_PREDICTIONS, MOST_DRIFT_ROWS, MOST_COLUMNS = 24, 6, 100, 200
-MOST_EXPECTATIONS, MOST_REASONS, MOST_EXAMPLES, MOST_CELLS, MOST_FACTS = 50, 30, 5, 12, 60
+MOST_EXPECTATIONS, MOST_REASONS, MOST_EXAMPLES, MOST_CELLS, MOST_FACTS = 50, 30, 5, 10, 60
+MOST_MESSAGES = 2
+EMPTY = "(empty)"
 
 # Rules of thumb, and shown as such: below the first a feature moved little; a bar that is full moved much.
 _LITTLE, _MUCH = 0.1, 0.25
@@ -47,6 +50,7 @@ class Outcome:
     consequence: str
     tone: str
     counted: str
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Fact:
 def render_window(page: WindowPage) -> str:
     """One self-contained HTML page for one window; it asks nothing of any network."""
     manifest = page.manifest
-    drift = sorted_drift(manifest.drift)
+    drift = feature_drift(manifest)
     predictions = [one for one in page.figures.distributions if one.role == "prediction"]
     figures = _feature_figures(page, drift)
     failed = [one for one in outcomes(manifest) if one.record.consequence != "passed" or not one.record.success]
@@ -119,7 +123,8 @@ def render_window(page: WindowPage) -> str:
         held_count=len(held),
         quarantine=quarantine_groups(manifest.quarantine_reasons, page.quarantine_examples)[:MOST_REASONS],
         reasons_count=len(manifest.quarantine_reasons),
-        predictions=[f for i, one in enumerate(predictions[:MOST_PREDICTIONS]) if (f := draw(one, f"prediction-{i}"))],
+        predictions=_prediction_figures(predictions),
+        prediction_notes=prediction_notes(manifest),
         predictions_count=len(predictions),
         drift_sentence=drift_sentence(drift),
         drift_rows=_drift_rows(drift, figures)[:MOST_DRIFT_ROWS],
@@ -172,7 +177,12 @@ def outcomes(manifest: Manifest) -> list[Outcome]:
     order = list(_CONSEQUENCES)
     records = manifest.suite.expectations if manifest.suite else ()
     ranked = sorted(records, key=lambda one: (order.index(one.consequence), -(one.unexpected_count or 0)))
-    return [Outcome(one, *_CONSEQUENCES[one.consequence], counted=_counted(one)) for one in ranked]
+    return [Outcome(one, *_CONSEQUENCES[one.consequence], _counted(one), _examples(one)) for one in ranked]
+
+
+def _examples(record: ExpectationRecord) -> tuple[str, ...]:
+    """A few different values; an empty one is named, for it could not be seen."""
+    return tuple(value or EMPTY for value in list(dict.fromkeys(record.examples))[:MOST_EXAMPLES])
 
 
 def _counted(record: ExpectationRecord) -> str:
@@ -182,7 +192,8 @@ def _counted(record: ExpectationRecord) -> str:
     if not record.element_count:
         return f"{wording.plural(record.unexpected_count, 'row')} failed"
     part = wording.share(record.unexpected_count / record.element_count)
-    return f"{wording.count(record.unexpected_count)} of {wording.plural(record.element_count, 'row')} failed ({part})"
+    amount = f"{wording.count(record.unexpected_count)} of {wording.plural(record.element_count, 'row')}"
+    return part if amount in record.sentence else f"{amount} failed ({part})"
 
 
 def quarantine_groups(counts: dict[str, int], examples: Sequence[QuarantineExample]) -> list[ReasonGroup]:
@@ -197,22 +208,34 @@ def _group(reason: str, rows: int, examples: list[QuarantineExample]) -> ReasonG
     kept = examples[:MOST_EXAMPLES]
     columns = list(dict.fromkeys(column for one in kept for column in one.row))
     # The column at fault is shown, however many there are before it.
-    at_fault = dict.fromkeys(one.column for one in kept if one.column in columns)
+    at_fault = {column for one in kept for column in _at_fault(one)}
     first = [column for column in columns if column not in at_fault][: max(MOST_CELLS - len(at_fault), 0)]
     shown = [column for column in columns if column in at_fault or column in first][:MOST_CELLS]
     return ReasonGroup(
         reason=reason,
         rows=rows,
-        messages=tuple(dict.fromkeys(one.message for one in kept if one.message)),
+        messages=tuple(dict.fromkeys(one.message for one in kept if one.message))[:MOST_MESSAGES],
         columns=tuple(shown),
-        examples=tuple(tuple((one.row.get(column), column == one.column) for column in shown) for one in kept),
+        examples=tuple(tuple((one.row.get(column), column in _at_fault(one)) for column in shown) for one in kept),
         columns_left_out=len(columns) - len(shown),
     )
+
+
+def _at_fault(example: QuarantineExample) -> list[str]:
+    """The columns that a reason names: one, whatever its name, or several with ", " between."""
+    if example.column is None or example.column in example.row:
+        return [] if example.column is None else [example.column]
+    return [column for column in example.column.split(", ") if column in example.row]
 
 
 def sorted_drift(drift: Iterable[FeatureDriftRecord]) -> list[FeatureDriftRecord]:
     """The features, the largest PSI first; those without one last."""
     return sorted(drift, key=lambda one: (not _is_known(one.psi), -(one.psi or 0.0) if _is_known(one.psi) else 0.0))
+
+
+def feature_drift(manifest: Manifest) -> list[FeatureDriftRecord]:
+    """The features alone, sorted: a prediction's distance from the reference is shown with the prediction."""
+    return sorted_drift(one for one in manifest.drift if one.column not in manifest.predictions)
 
 
 def drift_sentence(drift: Sequence[FeatureDriftRecord]) -> str:
@@ -228,6 +251,24 @@ def drift_sentence(drift: Sequence[FeatureDriftRecord]) -> str:
 
 def _is_known(psi: float | None) -> bool:
     return psi is not None and not math.isnan(psi)
+
+
+def _prediction_figures(predictions: Sequence[Distribution]) -> list[Figure]:
+    drawn = (draw(one, f"prediction-{i}") for i, one in enumerate(predictions[:MOST_PREDICTIONS]))
+    return [figure for figure in drawn if figure]
+
+
+def prediction_notes(manifest: Manifest) -> list[str]:
+    """Of each prediction of numbers its mean and range, and how far it lies from the reference."""
+    psi = {one.column: one.psi for one in manifest.drift}
+    notes = []
+    for column, made in list(manifest.predictions.items())[:MOST_PREDICTIONS]:
+        lowest, highest = wording.figure(made.minimum), wording.figure(made.maximum)
+        distance = f"; PSI {wording.fixed(psi[column])}" if _is_known(psi.get(column)) else ""
+        notes.append(
+            f"{wording.cut(column, 80)}: mean {wording.figure(made.mean)}, from {lowest} to {highest}{distance}."
+        )
+    return notes
 
 
 def _feature_figures(page: WindowPage, drift: Sequence[FeatureDriftRecord]) -> list[Figure]:

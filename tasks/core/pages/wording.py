@@ -14,7 +14,7 @@ _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uff
 _MINUTE, _HOUR = 60, 3600
 _THOUSAND = 1000
 _ABSURD = 1e15  # No count, share, time or size is larger; written out it would fill a line.
-_TENTH, _SMALL, _TINY = 0.1, 0.01, 0.0001
+_SMALL, _TINY = 0.01, 0.0001
 
 
 def printable(text: str) -> str:
@@ -80,7 +80,7 @@ def seconds(value: float | None) -> str:
     """12 ms, 3.4 s, 2 min 5 s, 1 h 7 min."""
     if value is None or not abs(value) < _ABSURD:
         return UNKNOWN
-    if value < _TENTH:
+    if value < 1:
         return f"{value * _THOUSAND:.0f} ms" if value >= 1 / _THOUSAND or value <= 0 else "< 1 ms"
     if value < _MINUTE:
         return f"{value:.1f} s"

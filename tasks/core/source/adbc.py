@@ -34,8 +34,11 @@ _PASSING_STATES = re.compile(r"08...|40001|40P01|53300|57P0[1-5]")
 _PASSING_WORDS = re.compile(
     r"connection refused|connection reset|closed the connection|starting up|shutting down|timeout expired|timed out|"
     r"temporary failure|too many clients|no such file or directory|network is unreachable|no route to host|"
-    r"in recovery mode|terminating connection",
+    r"in recovery mode|terminating connection|could not serialize access|deadlock detected|conflict with recovery",
     re.IGNORECASE,
+)
+_DRIVER_PREFIX = re.compile(
+    r"^([A-Z_]+: )?(\[\w+\] )?(Failed to \w+( \w+)?: |Execution error \[\w+\]: )?((ERROR|FATAL): +)?"
 )
 _UTC = pa.timestamp("us", tz="UTC")
 
@@ -133,7 +136,8 @@ class _Database:
     def _explain(self, error: Exception) -> SourceError:
         state = getattr(error, "sqlstate", None) or ""
         where = self._address.name
-        if state == _TIMED_OUT and "statement timeout" in str(error):
+        # In the middle of a stream there is no SQLSTATE to go by.
+        if state in (_TIMED_OUT, "") and "statement timeout" in str(error):
             return problem(
                 f"the query on {where} took longer than its limit of {self._timeout_seconds:g} s",
                 next_step="make the query faster, or raise statement_timeout_seconds",
@@ -182,11 +186,12 @@ def _one(value: str) -> pa.Array[Any]:
 
 def _primary_message(error: Exception) -> str:
     """The server's own sentence and hint, without the query that drivers repeat; else the first line."""
-    details = {key: value.decode(errors="replace") for key, value in getattr(error, "details", None) or []}
-    parts = [details.get("PG_DIAG_MESSAGE_PRIMARY"), details.get("PG_DIAG_MESSAGE_HINT")]
-    return ". ".join(part.rstrip(".") for part in parts if part) or _one_line(error, lines=1)
+    details = dict(getattr(error, "details", None) or [])
+    parts = [details.get(b"PG_DIAG_MESSAGE_PRIMARY"), details.get(b"PG_DIAG_MESSAGE_HINT")]
+    told = ". ".join(part.decode(errors="replace").rstrip(".") for part in parts if part)
+    return told or _one_line(error, lines=1)
 
 
 def _one_line(error: Exception, lines: int = 2) -> str:
     text = " ".join(line.strip() for line in str(error).strip().splitlines()[:lines]) or type(error).__name__
-    return re.sub(r"^[A-Z_]+: (\[\w+\] )?(Failed to \w+: )?", "", text).rstrip(".")
+    return _DRIVER_PREFIX.sub("", text).rstrip(".")

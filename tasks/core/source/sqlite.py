@@ -92,6 +92,8 @@ def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=_WAIT_FOR_LOCK_SECONDS
     )
+    # ATTACH would open another file, and make one that is not there: in a read-only transaction too.
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
     # Bytes, not str: text that is not UTF-8 is to cost its own row, not the read.
     connection.text_factory = bytes
     return connection

@@ -26,7 +26,8 @@ def rejects_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> pa.Tab
         return REJECTS_SCHEMA.empty_table()
     values = [_cut(texts(view.array(name).take(positions))) for name in spec.columns]
     shown = [_compute.fill_null(value, _NULL) for value in values]
-    told = [_joined("", pa.scalar(f"{name} is "), value) for name, value in zip(spec.columns, shown, strict=True)]
+    said = [_compute.if_else(_compute.equal(value, ""), "empty", value) for value in shown]
+    told = [_joined("", pa.scalar(f"{name} is "), value) for name, value in zip(spec.columns, said, strict=True)]
     message = _joined("", _joined(" and ", *told), pa.scalar(f", expected {expected(spec)}"))
     same = [_repeat(text, len(positions)) for text in ("expectation", spec.type, ", ".join(spec.columns))]
     value = values[0] if len(values) == 1 else _joined(", ", *shown)

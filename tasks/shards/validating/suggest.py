@@ -9,8 +9,8 @@ What each expectation says is stated in its description, with the figures that i
     missing       the share of values that are there, rounded down to whole per cents, less one per cent
     keys, rows    the keys together are unique; the window has half to double its rows
 
-Rows leave (on_failure: quarantine) only where a value is surely odd: outside its range when at most 0.5 % of the sample
-are, or in no category when every category is frequent. All else warns.
+Rows leave (on_failure: quarantine) only where a value is in none of several categories that are all frequent. All else
+warns: one window does not know the seasons, and a range that it gives would send away a whole winter.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ import pyarrow as pa
 
 _QUANTILES = (0.01, 0.5, 0.99)
 _REACH = 3
-_MOST_OUTSIDE = 0.005
 _MOST_CATEGORIES = 50
 _LONGEST_CATEGORY = 200
 _OFTEN = 5
@@ -80,7 +79,7 @@ def _unique(keys: Sequence[str], rows: int) -> Expectation:
 
 def _missing(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectation]:
     present = len(values) - _absent(values)
-    mostly = math.floor(100 * present / len(values)) / 100 - 0.01
+    mostly = _less_one_point(present / len(values))
     if mostly > 0:
         missing = (
             f"{len(values) - present:,} of {len(values):,}" if present < len(values) else f"None of {len(values):,}"
@@ -89,8 +88,13 @@ def _missing(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectation]
             "expect_column_values_to_not_be_null",
             f"{missing} values of {column} were missing; many more say that its feed is broken.",
             column=column,
-            mostly=round(mostly, 2),
+            mostly=mostly,
         )
+
+
+def _less_one_point(share: float) -> float:
+    """Rounded down to whole per cents, less one: what another window still has without being odd."""
+    return round(math.floor(100 * share) / 100 - 0.01, 2)
 
 
 def _absent(values: pa.ChunkedArray[Any]) -> int:
@@ -103,7 +107,7 @@ def _absent(values: pa.ChunkedArray[Any]) -> int:
 def _categories(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectation]:
     if not pa.types.is_string(values.type):
         return
-    found = values.drop_null().dictionary_encode().combine_chunks()
+    found: Any = values.drop_null().dictionary_encode().combine_chunks()
     times = np.bincount(found.indices.to_numpy(), minlength=len(found.dictionary)).tolist()
     counts = dict(zip(found.dictionary.to_pylist(), times, strict=True))
     too_long = any(len(value) > _LONGEST_CATEGORY for value in counts)
@@ -111,7 +115,7 @@ def _categories(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectati
         return
     rarest, least = min(counts.items(), key=lambda item: (item[1], item[0]))
     surely = least >= _OFTEN
-    known = f"{column} had {len(counts)} values, the rarest ('{rarest}') {least:,} times"
+    known = f"{column} had {len(counts)} values, the rarest ('{rarest}') in {least:,} of the rows"
     judged = "another one is a mistake" if surely else "there may be others, and up to 1 % of rows may have them"
     yield _expectation(
         "expect_column_values_to_be_in_set",
@@ -134,17 +138,20 @@ def _range(column: str, values: pa.ChunkedArray[Any]) -> Iterator[Expectation]:
         return
     low, high = (int(bound) for bound in bounds) if pa.types.is_integer(values.type) else bounds
     outside = int(((known < low) | (known > high)).sum())
-    surely = outside <= _MOST_OUTSIDE * len(known)
     quantiles = " to ".join(f"{quantile:.6g}" for quantile in np.quantile(finite, (_QUANTILES[0], _QUANTILES[-1])))
-    beyond = f"{outside:,} of {len(known):,} values lay outside" if outside else f"all {len(known):,} values lay inside"
+    beyond = (
+        f"{outside:,} of {len(known):,} values lay outside the range"
+        if outside
+        else f"all {len(known):,} values lay in the range"
+    )
     yield _expectation(
         "expect_column_values_to_be_between",
-        f"98 % of {column} lay in {quantiles}; far beyond that, on either side, is taken for a mistake ({beyond}).",
-        leaves=surely,
+        f"98 % of {column} lay in {quantiles}; values far beyond, on either side, are odd ({beyond}). Where the limits "
+        "are known, write them, with on_failure: quarantine.",
         column=column,
         min_value=low,
         max_value=high,
-        mostly=math.floor(1000 * (1 - outside / len(known))) / 1000 if outside else None,
+        mostly=_less_one_point(1 - outside / len(known)),
     )
 
 

@@ -15,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tasks.core.figures import Figures
-from tasks.core.manifest import RowCounts, SuiteRecord, WindowRecord
+from tasks.core.manifest import PredictionSummary, RowCounts, SuiteRecord, WindowRecord
 from tasks.core.pages import (
     IndexPage,
     JobLine,
@@ -275,6 +275,52 @@ def test_expectations_that_block_come_before_those_that_warn():
     assert places == sorted(places)
 
 
+def test_examples_are_different_values_and_an_empty_one_is_named():
+    suite = SuiteRecord(
+        name="s",
+        digest=DIGEST,
+        success=False,
+        expectations=(expectation(consequence="warns", success=False, examples=("", "a", "a", "", "b")),),
+    )
+    assert "for example (empty) a b" in Page(render_window(window_page(manifest(suite=suite)))).text
+    example = dataclasses.replace(EXAMPLE, row={"carrier": ""}, column="carrier")
+    html = render_window(window_page(quarantine_examples=(example,)))
+    assert '<td class="fault"><span class="null">empty</span></td>' in html
+
+
+def test_all_columns_that_a_reason_names_are_marked():
+    row = {"a, b": "1", "a": "2", "b": "3", "c": "4"}
+    for column, marked in (("a, b", ["1"]), ("a, c", ["2", "4"]), ("b, x", ["3"]), (None, [])):
+        html = render_window(window_page(quarantine_examples=(dataclasses.replace(EXAMPLE, row=row, column=column),)))
+        assert re.findall(r'<td class="fault"><bdi>(\d)</bdi>', html) == marked
+
+
+def test_rows_that_a_sentence_counts_are_not_counted_again():
+    failing = expectation(consequence="warns", success=False, unexpected_count=94, sentence="94 of 940 rows fail x")
+    suite = SuiteRecord(name="s", digest=DIGEST, success=False, expectations=(failing,))
+    text = Page(render_window(window_page(manifest(suite=suite)))).text
+    assert "94 of 940 rows fail x 10.0 % ·" in text
+
+
+def test_a_prediction_is_not_counted_among_the_features():
+    record = manifest(
+        drift=(drift("temp", 0.2), drift("p_late", 0.9)),
+        predictions={"p_late": PredictionSummary(mean=0.25, minimum=0.01, maximum=None)},
+    )
+    text = Page(render_window(window_page(record))).text
+    assert "temp lies farthest from the reference (PSI 0.2); 0 of 1 features are below 0.1." in text
+    assert "p_late: mean 0.250, from 0.0100 to \N{EN DASH}; PSI 0.900." in text
+    assert WindowPoint.of(record).biggest_psi_column == "temp"
+    assert {"figure": "largest PSI", "value": "0.2 (temp)"} in summary_rows(record)
+
+
+def test_categories_that_nobody_has_take_no_room():
+    shape = categorical("origin", labels=("EWR", "other", "new"), observed=(1.0, 0.0, 0.0), reference=(0.9, 0.1, 0.0))
+    html = render_window(window_page(figures=Figures(distributions=(shape,))))
+    assert ">other</text>" in html
+    assert ">new</text>" not in html
+
+
 def test_quarantine_is_grouped_by_reason_and_shows_the_value_at_fault():
     html = render_window(window_page(manifest(quarantine_reasons={"null_key": 2, TOO_SHORT: 30})))
     text = Page(html).text
@@ -418,6 +464,7 @@ def hostile_pages(text):
         suite=SuiteRecord(name=text, digest=text, success=False, expectations=records),
         drift=(drift(text, 0.2),),
         environment={text: text},
+        predictions={f"{text} made": PredictionSummary(mean=0.2, minimum=0.1, maximum=0.3)},
         model=manifest().model.model_copy(update={"name": text, "alias": text, "warnings": (text,)}),
         replaces=text,
     )
@@ -576,7 +623,7 @@ def test_five_thousand_columns_are_cut_and_the_page_says_so():
         "50 of 5,000 that did not hold are shown",
         "30 of 5,000 reasons are shown",
         "60 of 5,000 packages are shown",
-        "4,988 columns left out",
+        "4,990 columns left out",
     ):
         assert said in text
     assert "<th><bdi>column_4999</bdi></th>" in html
@@ -606,6 +653,17 @@ def test_the_index_says_how_the_job_is_in_one_line():
     text = Page(render_index(index_page(points))).text
     assert "Blocked: 2013-07-03" in text
     assert "3 windows: 2 published, 1 blocked." in text
+
+
+def test_the_index_says_when_its_windows_are_not_all():
+    text = Page(render_index(index_page(windows_count=8_760))).text
+    assert "The newest 2 of 8,760 windows: 2 published." in text
+    assert "The newest 2 of 8,760 are listed" in text
+
+
+def test_a_figure_that_the_last_window_lacks_is_said_to_be_lacking():
+    points = [point("2013-07-01", mean_prediction=0.2), point("2013-07-02", mean_prediction=None)]
+    assert "none in the last window; before, 0.200 to 0.200" in Page(render_index(index_page(points))).text
 
 
 def test_the_index_shows_what_the_last_window_was_among_the_others():
@@ -725,6 +783,7 @@ def test_a_hostile_value_stays_text_in_markdown(text):
         (wording.share, 12.5, "1250.0 %"),
         (wording.seconds, 3.42, "3.4 s"),
         (wording.seconds, 0.012, "12 ms"),
+        (wording.seconds, 0.148, "148 ms"),
         (wording.seconds, 0.0002, "< 1 ms"),
         (wording.seconds, 0.0, "0 ms"),
         (wording.seconds, 125.4, "2 min 5 s"),
@@ -773,6 +832,12 @@ def test_a_window_of_an_unknown_zone_is_told_in_utc():
     [
         ("do `this` now", [("do ", False), ("this", True), (" now", False)]),
         ("lamplighter check", [("lamplighter check", True)]),
+        ("mend it, then: lamplighter check", [("mend it, then: ", False), ("lamplighter check", True)]),
+        (
+            "lamplighter show a --as-of b; then mend it",
+            [("lamplighter show a --as-of b", True), ("; then mend it", False)],
+        ),
+        ("pip install 'lamplighter[demo]', all of it", [("pip install 'lamplighter[demo]', all of it", False)]),
         ("a ` alone", [("a ", False), (" alone", False)]),
         ("", []),
     ],

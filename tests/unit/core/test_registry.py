@@ -158,13 +158,13 @@ def test_a_version_and_a_registry_go_to_a_child_process(registry):
 
 def test_what_is_not_there_is_told_with_what_is(registry):
     with pytest.raises(
-        ModelNotFound, match=r"no model 'late' in .*models; there are: none. Next: `lamplighter train late`"
+        ModelNotFound, match=r"no model 'late' in .*models; there are: none. Next: `lamplighter train JOB`"
     ):
         registry.alias("late", "production")
     register(registry, "other")
     register(registry)
     register(registry)
-    with pytest.raises(ModelNotFound, match=r"there are: late, other.*`lamplighter register lat --model FILE"):
+    with pytest.raises(ModelNotFound, match=r"there are: late, other.*`lamplighter train JOB`"):
         registry.versions("lat")
     with pytest.raises(ModelNotFound, match="no version 3; there are: 1, 2"):
         registry.version("late", 3)

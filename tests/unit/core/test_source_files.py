@@ -306,6 +306,13 @@ def test_large_csv_comes_in_bounded_batches(tmp_path):
     assert [row["n"] for row in found] == list(range(30_000))
 
 
+def test_a_line_break_in_quotes_may_fall_between_two_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr("tasks.core.source.files._CSV_BLOCK_BYTES", 64)
+    csv(tmp_path, "n,text\n" + "".join(f'{n},"a\nb\nc"\n' for n in range(100)))
+    found, _ = rows(tmp_path, {"n": "int64", "text": "string"}, format="csv")
+    assert found == [{"n": n, "text": "a\nb\nc"} for n in range(100)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

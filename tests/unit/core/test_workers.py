@@ -3,8 +3,11 @@
 import ctypes
 import json
 import os
+import pathlib
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -309,6 +312,21 @@ def test_a_run_that_is_stopped_leaves_no_child_at_work(two, tmp_path, monkeypatc
     monkeypatch.undo()
     until(lambda: gone(int(path.read_text())))
     assert two.call("a batch", double, 21) == 42
+
+
+def test_a_child_does_not_outlive_a_run_that_was_killed():
+    body = (
+        "import os, time\n"
+        "from tasks.core.workers import Workers\n"
+        "print(Workers(1, 60).call('a batch', os.getpid), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    root = pathlib.Path(__file__).parents[3]
+    with subprocess.Popen([sys.executable, "-c", body], cwd=root, stdout=subprocess.PIPE, text=True) as run:
+        child = int(run.stdout.readline())
+        assert not gone(child)
+        run.kill()
+    until(lambda: gone(child))
 
 
 def test_peak_memory_is_that_of_this_process():

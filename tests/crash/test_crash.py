@@ -1,0 +1,52 @@
+"""The short version of `make crash`: every change of a first publication, and those of others from the scores on.
+
+It runs in a process of its own: what forks must not have started threads, as the other tests do.
+"""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def _run(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.crash", *arguments], capture_output=True, text=True, check=False, timeout=3600
+    )
+    last = (done.stdout.splitlines() or [""])[-1]
+    told = re.fullmatch(r"(\d+) kill points, (\d+) faults, (\d+) cases, (\d+) lost", last)
+    assert told, done.stdout + done.stderr
+    return done, *map(int, told.groups())
+
+
+def test_nothing_is_lost_by_kills_and_faults():
+    done, kills, faults, cases, lost = _run("--short")
+
+    assert (lost, done.returncode) == (0, 0), done.stdout
+    assert (kills >= 120, faults, cases) == (True, 30, 5)
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_at_two_hundred_instants_of_every_case():
+    done, kills, faults, cases, lost = _run()
+
+    assert (lost, done.returncode) == (0, 0), done.stdout
+    assert (kills >= 1000, faults >= 400, cases) == (True, True, 5)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param("conclude-early", marks=pytest.mark.slow),
+        pytest.param("no-undo", marks=pytest.mark.slow),
+        "stale-rejects",
+    ],
+)
+def test_a_broken_publication_is_found(what):
+    """The checker is checked: three ways to get it wrong, each of which somebody might take for the right one."""
+    case = "republish with quarantine" if what == "stale-rejects" else "republish"
+    done, _, _, _, lost = _run("--changes", "--break", what, "--case", case)
+
+    assert lost > 0, done.stdout
+    assert done.returncode == 1
