@@ -270,7 +270,7 @@ class Registry:
             return numbers
         raise ModelNotFound(
             f"there is no model '{name}' in {self.lake.path('models')}; there are: {_listed(self.names())}",
-            next_step=f"`lamplighter train JOB`, for the job that uses it",
+            next_step="`lamplighter train JOB`, for the job that uses it",
         )
 
     def _stage(self, key: str, content: bytes) -> FileRecord:

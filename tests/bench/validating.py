@@ -81,10 +81,10 @@ def make(path: str, rows: int) -> None:
 
 
 def lamplighter(path: str):
+    import great_expectations  # noqa: F401
     import numpy as np
     import pyarrow.parquet as pq
 
-    import great_expectations  # noqa: F401
     from tasks.shards import validating
     from tasks.shards.validating import measure, merge, suite  # noqa: F401
 
@@ -179,11 +179,9 @@ def stock_gx(path: str):
         suite = context.suites.add(gx.ExpectationSuite(name="bench"))
         for kind, kwargs in CHECKS:
             # Stock GX compares instants with instants only.
-            kwargs = {
-                key: pd.Timestamp(value) if kwargs.get("column") == "at" and key != "column" else value
-                for key, value in kwargs.items()
-            }
-            suite.add_expectation(ExpectationConfiguration(type=kind, kwargs=kwargs).to_domain_obj())
+            of_instants = kwargs.get("column") == "at"
+            given = {k: pd.Timestamp(v) if of_instants and k != "column" else v for k, v in kwargs.items()}
+            suite.add_expectation(ExpectationConfiguration(type=kind, kwargs=given).to_domain_obj())
         validation = context.validation_definitions.add(gx.ValidationDefinition(name="v", data=batch, suite=suite))
         checkpoint = context.checkpoints.add(
             gx.Checkpoint(

@@ -5,9 +5,9 @@ import subprocess
 import sys
 
 import pytest
-from tests.flows.conftest import DAY, readings
 
 from flows.cli import main
+from tests.flows.conftest import DAY, readings
 
 
 @pytest.fixture
