@@ -23,7 +23,7 @@ processes = multiprocessing.get_context("spawn")
 # The partition that is republished alternates between these; the other one stays as it is.
 OLD, NEW, STILL = {1: 1000}, {2: 2000}, {9: 500}
 ROW_GROUP = 250
-REPUBLICATIONS, READS, LONGEST_SECONDS = 200, 30, 60
+REPUBLICATIONS, READS, LONGEST_SECONDS = 150, 20, 60
 
 
 def with_polars(root):

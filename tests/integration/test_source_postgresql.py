@@ -292,7 +292,11 @@ def test_a_million_rows_stream_in_bounded_memory(opened):
 
 def test_a_pull_that_is_given_up_ends_at_once_and_leaves_no_session(opened, server):
     started = time.monotonic()
-    with contextlib.suppress(RuntimeError), opened("SELECT a.n FROM big AS a, big AS b", {"n": "int64"}) as stream:
+    query = "SELECT a.n FROM big AS a, big AS b"
+    with (
+        contextlib.suppress(RuntimeError),
+        opened(query, {"n": "int64"}, statement_timeout_seconds=20) as stream,
+    ):
         next(stream)
         raise RuntimeError
     assert time.monotonic() - started < 10
