@@ -4,8 +4,8 @@
 from prefect import flow
 
 from flows.parameters import AsOf, JobName, Reason
-from tasks.core.manifest import Manifest
-from tasks.core.shards import deal
+from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.shards import deal
 from tasks.load import load
 from tasks.open import opened
 from tasks.outcome import told_as_state

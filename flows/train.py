@@ -4,7 +4,7 @@
 from prefect import flow
 
 from flows.parameters import JobName
-from tasks.core.model_version import ModelVersion
+from tasks.core.models.model_version import ModelVersion
 from tasks.outcome import told_as_state
 from tasks.train import fit, register
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from tasks.core.model import check_input_schema, load_model
-from tasks.core.registry import Registry
-from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.core.models.model import check_input_schema, load_model
+from tasks.core.models.registry import Registry
+from tasks.core.runs.run import Run, manifest_of, record, record_timing
 from tasks.stage import Stage
 
 STAGE = "load"

@@ -9,13 +9,15 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
-from tasks.core import layout, progress, provenance, snapshot
+from tasks.core import layout, progress, provenance
+from tasks.core.definitions.project import Definition, Project
+from tasks.core.definitions.window import Window
 from tasks.core.errors import Blocked, LakeError, LamplighterError
-from tasks.core.manifest import Trigger
-from tasks.core.project import Definition, Project
-from tasks.core.publication import recover
-from tasks.core.registry import Registry
-from tasks.core.run import (
+from tasks.core.models.registry import Registry
+from tasks.core.rows import snapshot
+from tasks.core.runs.manifest import Trigger
+from tasks.core.runs.publication import recover
+from tasks.core.runs.run import (
     Run,
     first_manifest,
     has_manifest,
@@ -28,7 +30,6 @@ from tasks.core.run import (
 )
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
-from tasks.core.window import Window
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 from prefect.states import Completed, Failed
 
 from tasks.core.errors import Blocked, LamplighterError, WindowFinished
-from tasks.core.manifest import Manifest
+from tasks.core.runs.manifest import Manifest
 
 P = ParamSpec("P")
 

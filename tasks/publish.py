@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import time
 
-from tasks.core import metrics, staging
 from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
-from tasks.core.manifest import Manifest
-from tasks.core.publication import publish_staged
-from tasks.core.run import Run, manifest_of, record, record_timing
+from tasks.core.runs import metrics, staging
+from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.publication import publish_staged
+from tasks.core.runs.run import Run, manifest_of, record, record_timing
 from tasks.core.workers import peak_memory_bytes
 from tasks.stage import Stage
 

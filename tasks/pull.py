@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.core import layout, progress, rejects, schema_changes, snapshot
+from tasks.core import layout, progress
+from tasks.core.definitions import schema_changes
+from tasks.core.definitions.schema_changes import SourceColumns
 from tasks.core.errors import SchemaBlocked, WindowBlocked, WindowFinished
-from tasks.core.manifest import KeyDigests, RowCounts, SchemaChangeRecord, SnapshotRecord
-from tasks.core.publication import is_visible
-from tasks.core.reasons import REJECTS_SCHEMA
-from tasks.core.run import (
+from tasks.core.rows import rejects, snapshot
+from tasks.core.rows.reasons import REJECTS_SCHEMA
+from tasks.core.runs.manifest import KeyDigests, RowCounts, SchemaChangeRecord, SnapshotRecord
+from tasks.core.runs.publication import is_visible
+from tasks.core.runs.run import (
     Run,
     manifest_of,
     manifests,
@@ -25,7 +28,6 @@ from tasks.core.run import (
     record_timing,
     run_id_of,
 )
-from tasks.core.schema_changes import SourceColumns
 from tasks.core.source import open_source, retry
 from tasks.secrets import secret_address
 from tasks.stage import Stage

@@ -9,13 +9,14 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from tasks.core import contract, layout, pages, quarantine
+from tasks.core import layout, pages
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.project import Project
 from tasks.core.errors import LamplighterError, WindowBusy, WindowFinished
-from tasks.core.figures import Figures
-from tasks.core.job import Job
-from tasks.core.manifest import Manifest
-from tasks.core.project import Project
-from tasks.core.run import as_of_labels, latest_manifest, published_manifest
+from tasks.core.profiles.figures import Figures
+from tasks.core.rows import contract, quarantine
+from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.stage import Stage

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from tasks.core import drift, gate, layout, progress
-from tasks.core.run import Run, manifest_of, record, record_timing
-from tasks.core.shards import ShardDone, each_batch
-from tasks.core.snapshot import required_record
+from tasks.core import layout, progress
+from tasks.core.profiles import drift
+from tasks.core.rows.snapshot import required_record
+from tasks.core.runs import gate
+from tasks.core.runs.run import Run, manifest_of, record, record_timing
+from tasks.core.runs.shards import ShardDone, each_batch
 from tasks.shards.scoring import BatchScored, Scoring, profiles_of, score_batch
 from tasks.stage import Stage
 

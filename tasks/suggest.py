@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from tasks.core.conform import conform
-from tasks.core.digest import hash_rows
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.project import Definition, Project, suite_key
+from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, WindowBlocked
-from tasks.core.job import Job
-from tasks.core.project import Definition, Project, suite_key
+from tasks.core.rows.conform import conform
+from tasks.core.rows.digest import hash_rows
 from tasks.core.settings import Settings
 from tasks.core.source import open_source
 from tasks.core.storage import Folder, Lake
-from tasks.core.window import Window
 from tasks.secrets import secret_address
 from tasks.shards import validating
 from tasks.shards.validating.suggest import suggest_suite

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tasks.core import evaluation, provenance
+from tasks.core import provenance
+from tasks.core.definitions.job import Job, Training
+from tasks.core.definitions.project import Definition, Project
 from tasks.core.errors import DefinitionError
-from tasks.core.formats import get_format
-from tasks.core.job import Job, Training
-from tasks.core.model import expected_outputs, input_frame
-from tasks.core.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
-from tasks.core.profile import ReferenceProfile, reference_profile
-from tasks.core.project import Definition, Project
-from tasks.core.registry import Registry
+from tasks.core.models import evaluation
+from tasks.core.models.formats import get_format
+from tasks.core.models.model import expected_outputs, input_frame
+from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
+from tasks.core.models.registry import Registry
+from tasks.core.models.training_data import Labelled, labelled_rows
+from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
-from tasks.core.training_data import Labelled, labelled_rows
 from tasks.secrets import secret_address
 from tasks.stage import Stage
 

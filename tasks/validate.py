@@ -6,11 +6,12 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.core import gate, layout, progress
+from tasks.core import layout, progress
 from tasks.core.errors import Blocked
-from tasks.core.run import Run, manifest_of, record, record_timing
-from tasks.core.shards import ShardDone, each_batch, workers_of
-from tasks.core.snapshot import required_record
+from tasks.core.rows.snapshot import required_record
+from tasks.core.runs import gate
+from tasks.core.runs.run import Run, manifest_of, record, record_timing
+from tasks.core.runs.shards import ShardDone, each_batch, workers_of
 from tasks.shards.output_validation import output_suite_of
 from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
 from tasks.stage import Stage

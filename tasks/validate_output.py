@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
-from tasks.core import layout, progress, volume
+from tasks.core import layout, progress
 from tasks.core.errors import Blocked
-from tasks.core.run import Run, manifest_of, published_before, record, record_timing
-from tasks.core.shards import each_batch, workers_of
-from tasks.core.snapshot import required_record
+from tasks.core.rows.snapshot import required_record
+from tasks.core.runs import volume
+from tasks.core.runs.run import Run, manifest_of, published_before, record, record_timing
+from tasks.core.runs.shards import each_batch, workers_of
 from tasks.shards.output_validation import conclude_output_suite, validate_output_batch
 from tasks.shards.validation import Validation
 from tasks.stage import Stage

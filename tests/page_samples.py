@@ -2,8 +2,9 @@
 
 import datetime as dt
 
-from tasks.core.figures import Distribution, Figures
-from tasks.core.manifest import (
+from tasks.core.pages import PublishedColumn, QuarantineExample, WindowPage
+from tasks.core.profiles.figures import Distribution, Figures
+from tasks.core.runs.manifest import (
     CodeRecord,
     ExpectationRecord,
     FeatureDriftRecord,
@@ -17,7 +18,6 @@ from tasks.core.manifest import (
     SuiteRecord,
     WindowRecord,
 )
-from tasks.core.pages import PublishedColumn, QuarantineExample, WindowPage
 
 DIGEST = "9f2c4b7a81e3d5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e"
 TOO_SHORT = "expectation expect_column_values_to_be_between on distance"

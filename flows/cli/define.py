@@ -15,7 +15,7 @@ from tasks.core.errors import LamplighterError
 @app.command()
 def check(as_json: AsJson = False) -> None:
     """Check every job and suite without running any. Exit code 2 if one is wrong."""
-    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.core.definitions.project import Project  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Folder  # noqa: PLC0415
 
@@ -34,13 +34,13 @@ def check(as_json: AsJson = False) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a job's YAML, for editors."""
-    from tasks.core.job import job_json_schema  # noqa: PLC0415
+    from tasks.core.definitions.job import job_json_schema  # noqa: PLC0415
 
     typer.echo(json.dumps(job_json_schema(), indent=2))
 
 
 def _problem(project: object, name: str) -> str | None:
-    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.core.definitions.project import Project  # noqa: PLC0415
     from tasks.shards.output_validation import output_suite_of  # noqa: PLC0415
     from tasks.shards.validation import suite_of  # noqa: PLC0415
 

@@ -14,7 +14,7 @@ from flows.cli.run import run_flow, run_score
 from tasks.core.errors import Blocked
 
 if TYPE_CHECKING:
-    from tasks.core.model_version import ModelVersion
+    from tasks.core.models.model_version import ModelVersion
     from tasks.core.storage import Lake
 
 _READING = """How to read the predictions:
@@ -64,7 +64,7 @@ def demo(
 
 def _production_model(lake: Lake, *, debug: bool) -> ModelVersion:
     """The production model of the lake; of a new lake, one that is trained and promoted now."""
-    from tasks.core.registry import Registry  # noqa: PLC0415
+    from tasks.core.models.registry import Registry  # noqa: PLC0415
     from tasks.demo import JOB  # noqa: PLC0415
 
     registry = Registry(lake)
@@ -79,13 +79,13 @@ def _production_model(lake: Lake, *, debug: bool) -> ModelVersion:
 
 
 def _benchmark(lake: Lake, model: ModelVersion) -> dict[str, list[dict[str, float]]]:
-    from tasks.core.registry import Registry  # noqa: PLC0415
+    from tasks.core.models.registry import Registry  # noqa: PLC0415
 
     return Registry(lake).benchmark(model)
 
 
 def _print_table(lake: Lake, days: list[str]) -> None:
-    from tasks.core.run import latest_manifest  # noqa: PLC0415
+    from tasks.core.runs.run import latest_manifest  # noqa: PLC0415
     from tasks.demo import JOB  # noqa: PLC0415
 
     found = [latest_manifest(lake, JOB, day) for day in days]

@@ -10,7 +10,7 @@ from flows.cli.run import AsJson, AsOf, JobArgument, definition_of
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from tasks.core.manifest import Manifest
+    from tasks.core.runs.manifest import Manifest
     from tasks.core.storage import Lake
 
 RUN_COLUMNS = ("window", "verdict", "pulled", "quarantined", "scored", "rows/s", "model", "run")
@@ -20,7 +20,7 @@ RUN_NUMBERS = ("pulled", "quarantined", "scored", "rows/s")
 @app.command()
 def runs(job: JobArgument, as_json: AsJson = False) -> None:
     """List the windows of a job: what each run did, and which one readers see."""
-    from tasks.core.run import as_of_labels, manifests  # noqa: PLC0415
+    from tasks.core.runs.run import as_of_labels, manifests  # noqa: PLC0415
 
     lake = _lake(job)
     found = [
@@ -39,7 +39,7 @@ def runs(job: JobArgument, as_json: AsJson = False) -> None:
 @app.command()
 def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     """Show what is known of a window: its verdict, rows, gates, model, and where its files are."""
-    from tasks.core.run import latest_manifest, published_manifest  # noqa: PLC0415
+    from tasks.core.runs.run import latest_manifest, published_manifest  # noqa: PLC0415
 
     lake = _lake(job)
     latest, visible = latest_manifest(lake, job, as_of), published_manifest(lake, job, as_of)

@@ -14,7 +14,7 @@ from flows.cli.run import AsJson
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from tasks.core.registry import Registry
+    from tasks.core.models.registry import Registry
 
 ModelArgument = Annotated[str, typer.Argument(help="The model's name in the registry.")]
 Alias = Annotated[str, typer.Option(help="The alias to move.")]
@@ -29,7 +29,7 @@ def promote(
     alias: Alias = "production",
 ) -> None:
     """Let an alias name a version, after that version has passed the load gate."""
-    from tasks.core.model import load_model  # noqa: PLC0415
+    from tasks.core.models.model import load_model  # noqa: PLC0415
 
     registry = _registry()
     # What the next run would refuse must not become production: digest, allow-list, libraries and probe rows are tried.
@@ -86,7 +86,7 @@ def history(
 
 
 def _registry() -> Registry:
-    from tasks.core.registry import Registry  # noqa: PLC0415
+    from tasks.core.models.registry import Registry  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Lake  # noqa: PLC0415
 

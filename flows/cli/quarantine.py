@@ -14,8 +14,8 @@ from flows.cli.run import AsJson, AsOf, JobArgument, definition_of, score
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from tasks.core.manifest import Manifest
-    from tasks.core.quarantine import ReasonGroup
+    from tasks.core.rows.quarantine import ReasonGroup
+    from tasks.core.runs.manifest import Manifest
 
 
 @app.command()
@@ -30,7 +30,7 @@ def quarantine(
     as_json: AsJson = False,
 ) -> None:
     """Show the rows of a window that were not scored, by reason; or release them by scoring the window again."""
-    from tasks.core import quarantine as rows  # noqa: PLC0415
+    from tasks.core.rows import quarantine as rows  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Lake  # noqa: PLC0415
 
@@ -63,7 +63,7 @@ def _reason(given: str) -> str:
 
 
 def _last_run(lake: object, job: str, as_of: str) -> Manifest:
-    from tasks.core.run import latest_manifest  # noqa: PLC0415
+    from tasks.core.runs.run import latest_manifest  # noqa: PLC0415
     from tasks.core.storage import Lake  # noqa: PLC0415
 
     assert isinstance(lake, Lake)  # noqa: S101 - narrowing

@@ -13,8 +13,8 @@ from flows.cli.output import console, echo_json, paragraph
 from tasks.core.errors import LamplighterError, WindowFinished
 
 if TYPE_CHECKING:
-    from tasks.core.manifest import Manifest
-    from tasks.core.project import Definition
+    from tasks.core.definitions.project import Definition
+    from tasks.core.runs.manifest import Manifest
 
 JobArgument = Annotated[str, typer.Argument(help="The job: the name of its YAML file.")]
 AsOf = Annotated[str, typer.Option("--as-of", help="The window: 2013-07-01, or 2013-07-01T0500Z for short ones.")]
@@ -62,7 +62,7 @@ def run_score(
     job: str, as_of: str, *, rescore: str = "", debug: bool = False, show_progress: bool = True
 ) -> tuple[Manifest | None, LamplighterError | None]:
     """Runs the flow for one window: the manifest of what readers see, and what kept the run from publishing."""
-    from tasks.core.run import published_manifest, refuse_finished  # noqa: PLC0415
+    from tasks.core.runs.run import published_manifest, refuse_finished  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Lake  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def run_flow(module: str, name: str, *parameters: object, debug: bool) -> Any:
 
 def definition_of(job: str) -> Definition:
     """The job's definition in this project."""
-    from tasks.core.project import Project  # noqa: PLC0415
+    from tasks.core.definitions.project import Project  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Folder  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from tasks.core.manifest import CodeRecord
+from tasks.core.runs.manifest import CodeRecord
 from tasks.core.storage import Folder
 
 # A change of one of these may change a number.

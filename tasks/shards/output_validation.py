@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 import pyarrow as pa
 
-from tasks.core import layout, rejects, snapshot
-from tasks.core.contract import predictions_schema
+from tasks.core import layout
+from tasks.core.definitions.project import Definition
 from tasks.core.errors import SuiteError
-from tasks.core.manifest import SuiteRecord
-from tasks.core.project import Definition
+from tasks.core.rows import rejects, snapshot
+from tasks.core.rows.contract import predictions_schema
+from tasks.core.runs.manifest import SuiteRecord
 from tasks.shards import validating
 from tasks.shards.validating import BatchMeasure, Suite
 from tasks.shards.validation import Validation, load_checked, suite_record

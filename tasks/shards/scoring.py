@@ -10,18 +10,19 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from tasks.core import layout, rejects, snapshot
-from tasks.core.contract import predictions_schema
+from tasks.core import layout
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.window import Window
 from tasks.core.errors import ModelBlocked
-from tasks.core.job import Job
-from tasks.core.manifest import SnapshotRecord
-from tasks.core.model import LoadedModel, load_model, score_with_bisection
-from tasks.core.model_version import ModelVersion
-from tasks.core.profile import BatchProfile, ReferenceProfile, profile_batch
-from tasks.core.reasons import rejects_table
-from tasks.core.registry import Registry
+from tasks.core.models.model import LoadedModel, load_model, score_with_bisection
+from tasks.core.models.model_version import ModelVersion
+from tasks.core.models.registry import Registry
+from tasks.core.profiles.profile import BatchProfile, ReferenceProfile, profile_batch
+from tasks.core.rows import rejects, snapshot
+from tasks.core.rows.contract import predictions_schema
+from tasks.core.rows.reasons import rejects_table
+from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Lake
-from tasks.core.window import Window
 from tasks.core.workers import peak_memory_bytes
 
 

@@ -10,10 +10,10 @@ from functools import lru_cache, partial
 import pyarrow as pa
 
 import expectations
-from tasks.core import rejects, snapshot
-from tasks.core.manifest import ExpectationRecord, SnapshotRecord, SuiteRecord
-from tasks.core.project import Definition
-from tasks.core.reasons import REJECTS_SCHEMA
+from tasks.core.definitions.project import Definition
+from tasks.core.rows import rejects, snapshot
+from tasks.core.rows.reasons import REJECTS_SCHEMA
+from tasks.core.runs.manifest import ExpectationRecord, SnapshotRecord, SuiteRecord
 from tasks.core.storage import Lake
 from tasks.shards import validating
 from tasks.shards.validating import BatchMeasure, Suite, SuiteResult

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 import flows.score
-from tasks.core import publication, rejects
+from tasks.core.rows import rejects
+from tasks.core.runs import publication
 from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
 from tests.crash.points import install_faults, install_kills
 from tests.flows.conftest import DAY, make_project, readings

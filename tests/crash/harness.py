@@ -28,9 +28,10 @@ import flows.score
 import tasks.pull
 import tasks.report
 import tasks.watch
-from tasks.core import layout, shards
+from tasks.core import layout
 from tasks.core.errors import LamplighterError, WindowFinished
-from tasks.core.run import published_manifest
+from tasks.core.runs import shards
+from tasks.core.runs.run import published_manifest
 from tasks.stage import Stage
 from tests.crash.points import Points, install_three_step_swaps
 from tests.flows.conftest import DAY, World, make_project, readings

@@ -18,15 +18,15 @@ prepare_prefect(quiet=True)
 
 from prefect.testing.utilities import prefect_test_harness
 
-from tasks.core.column_types import parse_type
-from tasks.core.formats import get_format
-from tasks.core.job import Prediction
-from tasks.core.manifest import Manifest
-from tasks.core.model import expected_outputs, input_frame
-from tasks.core.model_version import Candidate, InputColumn, InputSchema, Signature
-from tasks.core.profile import reference_profile
-from tasks.core.registry import Registry
-from tasks.core.run import latest_manifest, published_manifest
+from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.job import Prediction
+from tasks.core.models.formats import get_format
+from tasks.core.models.model import expected_outputs, input_frame
+from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature
+from tasks.core.models.registry import Registry
+from tasks.core.profiles.profile import reference_profile
+from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.run import latest_manifest, published_manifest
 from tasks.core.storage import Lake
 
 DAY = "2024-05-01"

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tasks.core.job import Prediction
+from tasks.core.definitions.job import Prediction
 from tests.flows.conftest import DAY, as_table, readings, register
 from tests.flows.fickle_model import TYPE, Fickle
 
@@ -135,7 +135,8 @@ def test_a_model_that_never_ends_is_ended_and_the_next_run_goes_on(fickle):
 _ALONE = """
 import sys
 from tests.crash.harness import run_without_prefect, FIRST
-from tasks.core import shards, workers
+from tasks.core import workers
+from tasks.core.runs import shards
 counted = shards.worker_count
 run_without_prefect(FIRST)
 shards.worker_count = counted

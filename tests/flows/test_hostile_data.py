@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import tasks.pull
-from tasks.core.job import Prediction
+from tasks.core.definitions.job import Prediction
 from tests.flows.conftest import COLUMNS, DAY, as_table, logistic_model, readings, register
 
 _SCRIPT = "<script>alert('x')</script>"

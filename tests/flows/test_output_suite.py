@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from flows.cli import app, define  # noqa: F401
-from tasks.core.project import Project
+from tasks.core.definitions.project import Project
 from tasks.core.storage import Folder
 from tests.flows.conftest import DAY, readings
 

@@ -14,7 +14,7 @@ import json, os, sys
 sys.path.insert(0, {root!r})
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from tests.flows.conftest import make_project, COLUMNS
-from tasks.core.column_types import parse_type
+from tasks.core.definitions.column_types import parse_type
 
 rows, folder = int(sys.argv[1]), sys.argv[2]
 world = make_project(folder, batch_rows=100_000)
@@ -31,7 +31,7 @@ with pq.ParquetWriter(f"{{folder}}/data/a.parquet", schema) as writer:
         }}, schema=schema))
 os.environ |= {{"LAMPLIGHTER_PROJECT": folder, "LAMPLIGHTER_LAKE": f"{{folder}}/lake"}}
 from tasks import load, publish, pull, score, validate
-from tasks.core.shards import deal
+from tasks.core.runs.shards import deal
 from tasks.open import opened
 
 with opened("readings", "2024-05-01") as planned:

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from tasks.core.figures import Figures
 from tasks.core.pages import IndexPage, JobLine, WindowPoint, render_home, render_index, render_window
+from tasks.core.profiles.figures import Figures
 from tests.page_samples import COLUMNS, EXAMPLE, TOO_SHORT, blocked, categorical, manifest, numeric, window_page
 
 pytestmark = pytest.mark.extras

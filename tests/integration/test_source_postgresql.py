@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.core.column_types import parse_type
-from tasks.core.conform import conform
+from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.window import Window
 from tasks.core.errors import SchemaBlocked, SourceError
-from tasks.core.job import SqlSource
+from tasks.core.rows.conform import conform
 from tasks.core.source import SourceUnavailable, open_source, problems
 from tasks.core.storage import Folder
-from tasks.core.window import Window
 
 D = decimal.Decimal
 DAY = Window("2013-07-01", dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC), dt.datetime(2013, 7, 2, 4, tzinfo=dt.UTC))

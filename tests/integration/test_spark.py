@@ -6,8 +6,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tasks.core.contract import predictions_schema
-from tasks.core.project import parse_job
+from tasks.core.definitions.project import parse_job
+from tasks.core.rows.contract import predictions_schema
 from tasks.core.storage import Lake
 
 pytestmark = pytest.mark.extras

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from tasks.core.job import job_json_schema
-from tasks.core.project import Project
+from tasks.core.definitions.job import job_json_schema
+from tasks.core.definitions.project import Project
 from tasks.core.storage import Folder
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.core.figures import Distribution
-from tasks.core.manifest import FeatureDriftRecord
 from tasks.core.pages.charts import Histogram, RowChart, groups, histogram, row_chart
 from tasks.core.pages.wording import cut, points, share
+from tasks.core.profiles.figures import Distribution
+from tasks.core.runs.manifest import FeatureDriftRecord
 
 _MOST_BINS, _MOST_CATEGORIES = 50, 12
 _LABEL = 17  # Characters that fit beside a bar.

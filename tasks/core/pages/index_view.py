@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tasks.core.manifest import Verdict
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
 from tasks.core.pages.inputs import IndexPage, JobLine, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
+from tasks.core.runs.manifest import Verdict
 
 MOST_WINDOWS, MOST_MARKS, MOST_JOBS = 200, 120, 1000
 _FATES = ("scored", "quarantined", "duplicates", "undecided")

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from tasks.core.figures import Figures
-from tasks.core.manifest import Manifest, RowCounts, Verdict
+from tasks.core.profiles.figures import Figures
+from tasks.core.runs.manifest import Manifest, RowCounts, Verdict
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tasks.core.manifest import Manifest
 from tasks.core.pages import verdicts, wording
 from tasks.core.pages.inputs import run_seconds
 from tasks.core.pages.window_view import feature_drift, outcomes, prediction_notes, rows_per_second
+from tasks.core.runs.manifest import Manifest
 
 _MOST = 10
 _SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/))")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.manifest import Manifest, Verdict
 from tasks.core.pages.wording import count, instant, plural
+from tasks.core.runs.manifest import Manifest, Verdict
 
 Tone = Literal["good", "warn", "stop", "bad", "idle"]
 _COMMAND = re.compile(r"(?<!\S)(lamplighter [a-z][^;,]*)")

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.figures import Distribution
-from tasks.core.manifest import ExpectationRecord, FeatureDriftRecord, Manifest, RowCounts
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.distributions import Figure, draw
 from tasks.core.pages.inputs import QuarantineExample, WindowPage, run_seconds
+from tasks.core.profiles.figures import Distribution
+from tasks.core.runs.manifest import ExpectationRecord, FeatureDriftRecord, Manifest, RowCounts
 
 MOST_FIGURES, MOST_PREDICTIONS, MOST_DRIFT_ROWS, MOST_COLUMNS = 24, 6, 100, 200
 MOST_EXPECTATIONS, MOST_REASONS, MOST_EXAMPLES, MOST_CELLS, MOST_FACTS = 50, 30, 5, 10, 60

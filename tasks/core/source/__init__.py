@@ -1,7 +1,7 @@
 """The one door to a job's source: whatever it is, a stream of Arrow batches comes out.
 
 Batches are as the driver gives them: their types are the source's and may differ from batch to batch, and so may their
-length, up to `batch_rows`. `tasks.core.conform` brings them to the declared types, and `rebatch` to equal length after.
+length, up to `batch_rows`. `tasks.core.rows.conform` brings them to the declared types, and `rebatch` to equal length after.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pyarrow as pa
 
-from tasks.core.conform import check_columns, extra_columns
-from tasks.core.job import FilesSource, SqlSource
+from tasks.core.definitions.job import FilesSource, SqlSource
+from tasks.core.definitions.window import Window
+from tasks.core.rows.conform import check_columns, extra_columns
 from tasks.core.source.address import BlockReader
 from tasks.core.source.files import open_files
 from tasks.core.source.problems import SourceUnavailable, retry
 from tasks.core.source.sql import open_sql
 from tasks.core.storage import Folder
-from tasks.core.window import Window
 
 __all__ = ["BlockReader", "SourceUnavailable", "Stream", "open_source", "rebatch", "retry"]
 

@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
 from tasks.core.source.address import Address
 from tasks.core.source.binds import BINDS, spell_binds
 from tasks.core.source.problems import guarded, problem
-from tasks.core.window import Window
 
 T = TypeVar("T")
 

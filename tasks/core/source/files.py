@@ -24,13 +24,13 @@ import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from tasks.core.conform import check_columns, convert
+from tasks.core.definitions.job import FilesSource
+from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
-from tasks.core.job import FilesSource
+from tasks.core.rows.conform import check_columns, convert
 from tasks.core.source.local import local_path
 from tasks.core.source.problems import guarded, problem
 from tasks.core.storage import Folder
-from tasks.core.window import Window
 
 # The stubs of pyarrow know its functions for arrays of one type each, and columns here are of any.
 pc: Any = pyarrow.compute

@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 
 import pyarrow as pa
 
-from tasks.core.job import SqlSource
+from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.window import Window
 from tasks.core.source.adbc import open_adbc
 from tasks.core.source.address import BlockReader, address_of
 from tasks.core.source.local import existing_path
 from tasks.core.source.sqlite import open_sqlite
 from tasks.core.storage import Folder
-from tasks.core.window import Window
 
 Opened = AbstractContextManager[tuple[list[str], Iterator[pa.RecordBatch]]]
 

@@ -17,11 +17,11 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from tasks.core.conversions import Column
+from tasks.core.definitions.window import Window
 from tasks.core.errors import SourceError
+from tasks.core.rows.conversions import Column
 from tasks.core.source.binds import spell_binds
 from tasks.core.source.problems import guarded, problem
-from tasks.core.window import Window
 
 T = TypeVar("T")
 

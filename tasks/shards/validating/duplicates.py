@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import types
 
-from tasks.core.digest import Column, hash_rows
+from tasks.core.rows.digest import Column, hash_rows
 from tasks.shards.validating.frames import Ordinals, View
 
 # At about 60 bytes a row, while a part is looked at.

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute
 
-from tasks.core.digest import Column
-from tasks.core.reasons import REASON_TYPE, REJECTS_SCHEMA
+from tasks.core.rows.digest import Column
+from tasks.core.rows.reasons import REASON_TYPE, REJECTS_SCHEMA
 from tasks.shards.validating.frames import Ordinals, View, texts
 from tasks.shards.validating.outcome import ExpectationSpec
 

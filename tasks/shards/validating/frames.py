@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute
 from pyarrow import types
 
-from tasks.core.digest import Column
+from tasks.core.rows.digest import Column
 
 # Positions in a batch, or the ordinals of its rows in the snapshot.
 Ordinals = npt.NDArray[np.int64]

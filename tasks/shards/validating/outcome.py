@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tasks.core.reasons import REJECTS_SCHEMA, Reason
+from tasks.core.rows.reasons import REJECTS_SCHEMA, Reason
 from tasks.shards.validating.catalogue import Route
 
 Severity = Literal["critical", "warning", "info"]

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import types
 
-from tasks.core.column_types import type_name
+from tasks.core.definitions.column_types import type_name
 from tasks.shards.validating import catalogue
 from tasks.shards.validating.frames import is_vectorised
 from tasks.shards.validating.outcome import ExpectationSpec

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.core.errors import SuiteError
-from tasks.core.reasons import REJECTS_SCHEMA, Reason
+from tasks.core.rows.reasons import REJECTS_SCHEMA, Reason
 from tasks.shards.validating import conclude, load_suite, measure_batch, measure_whole
 
 SCHEMA = pa.schema([("wind", pa.float64()), ("tail", pa.string()), ("seats", pa.int32()), ("day", pa.date32())])

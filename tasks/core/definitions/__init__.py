@@ -1,0 +1,1 @@
+"""What a team writes: jobs, windows, columns and their types."""

@@ -1,0 +1,385 @@
+"""A job: one thing scored on a schedule, read from one YAML file into frozen models that forbid unknown keys."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self
+
+import pyarrow as pa
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.window import WindowSpec
+from tasks.core.errors import DefinitionError
+
+Name = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="Lower-case letters, digits and _; it names folders and tables.",
+    ),
+]
+ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
+Reference = Annotated[
+    str, Field(pattern=r"^[\w.]+:\w+$", description="A Python object, as module:name.", examples=["ours.model:build"])
+]
+
+
+def _check_type_name(name: str) -> str:
+    parse_type(name)
+    return name
+
+
+TypeName = Annotated[
+    str,
+    # A list of lists of lists ... has an end before the type is read.
+    Field(
+        max_length=100,
+        description="A column type: string, int64, float64, date, timestamp (UTC), ...",
+        examples=["float64"],
+    ),
+    AfterValidator(_check_type_name),
+]
+
+# Columns that Lamplighter itself writes; a job's own may not hide them.
+RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
+
+
+_SECRET_PARAMETER = re.compile(
+    r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.IGNORECASE
+)
+
+
+def holds_secret(address: str) -> bool:
+    """Whether an address names a user with a password, or a parameter that is one."""
+    user_info = (address.partition("://")[2] or address).rpartition("@")[0]
+    return ":" in user_info or _SECRET_PARAMETER.search(address) is not None
+
+
+class Definition(BaseModel):
+    """What every part of a definition is: frozen, and strict about unknown keys."""
+
+    # What was put in may be a secret in the wrong place: a traceback is not to show it.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
+
+
+class SqlSource(Definition):
+    """Rows from a database: any ADBC driver, or SQLite by Python's own."""
+
+    type: Literal["sql"]
+    driver: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*$",
+            description="sqlite, postgresql, or the name behind adbc_driver_ of another installed ADBC driver.",
+        ),
+    ]
+    uri: Annotated[str | None, Field(description="Address without a secret; a path is relative to the project.")] = None
+    uri_env: Annotated[
+        str | None,
+        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The environment variable that holds the address."),
+    ] = None
+    uri_block: Annotated[
+        str | None, Field(pattern=r"^[a-z0-9-]+$", description="The Prefect Secret block that holds the address.")
+    ] = None
+    query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
+    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
+    statement_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
+    retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
+    history: Literal["replayable", "current_only"] = "replayable"
+
+    @model_validator(mode="after")
+    def _check_one_of_each(self) -> Self:
+        if sum(v is not None for v in (self.uri, self.uri_env, self.uri_block)) != 1:
+            raise ValueError("give exactly one of uri, uri_env and uri_block")
+        if (self.query is None) == (self.query_file is None):
+            raise ValueError("give exactly one of query and query_file")
+        return self
+
+    @field_validator("uri")
+    @classmethod
+    def _check_no_secret(cls, uri: str | None) -> str | None:
+        if uri is not None and holds_secret(uri):
+            # The value is not repeated: it would end in logs.
+            raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
+        return uri
+
+
+class FilesSource(Definition):
+    """Rows from Parquet or CSV files, local or in an object store, read with pyarrow.dataset."""
+
+    type: Literal["files"]
+    path: Annotated[str, Field(description="A file or a folder; relative to the project, or a URI such as s3://...")]
+    format: Literal["parquet", "csv"] = "parquet"
+    partitioning: Literal["hive"] | None = None
+    retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
+    history: Literal["replayable", "current_only"] = "replayable"
+
+    @field_validator("path")
+    @classmethod
+    def _check_no_secret(cls, path: str) -> str:
+        if holds_secret(path):
+            raise ValueError("holds a secret; an object store's credentials belong into the environment")
+        return path
+
+
+Source = Annotated[SqlSource | FilesSource, Field(discriminator="type")]
+
+
+class ModelChoice(Definition):
+    """Which model scores: a name in the registry, and the alias that is followed."""
+
+    name: Name
+    alias: Name = "production"
+
+
+class Prediction(Definition):
+    """One published column: which method of the model makes it, and for predict_proba of which class."""
+
+    method: Literal["predict", "predict_proba", "decision_function", "score_samples", "transform"] = "predict"
+    class_: Annotated[
+        bool | int | str | None, Field(alias="class", description="The class whose probability or score is published.")
+    ] = None
+    type: TypeName = "float64"
+
+    @model_validator(mode="after")
+    def _check_class(self) -> Self:
+        if self.method == "predict_proba" and self.class_ is None:
+            raise ValueError("predict_proba needs 'class': the label whose probability is published")
+        if self.method in ("predict", "score_samples") and self.class_ is not None:
+            raise ValueError(f"{self.method} takes no 'class'")
+        return self
+
+
+class Volume(Definition):
+    """How many rows a window may have, held against the windows that were published before it."""
+
+    of_median: Annotated[
+        tuple[float, float],
+        Field(description="The least and the most rows scored, as multiples of the earlier windows' median."),
+    ] = (0.5, 2.0)
+    windows: Annotated[
+        int, Field(ge=3, le=1000, description="How many published windows before this one count; below 3 none does.")
+    ] = 28
+    severity: Annotated[
+        Literal["warning", "critical"],
+        Field(description="warning: published with warnings. critical: nothing is published."),
+    ] = "warning"
+
+    @field_validator("of_median")
+    @classmethod
+    def _check_range(cls, of_median: tuple[float, float]) -> tuple[float, float]:
+        low, high = of_median
+        if not 0 <= low < high:
+            raise ValueError("must be two numbers, the first at least 0 and below the second, such as [0.5, 2.0]")
+        return of_median
+
+
+class Output(Definition):
+    """The table that downstream reads. Its columns are a contract with a version."""
+
+    version: Annotated[int, Field(ge=1, description="Raise it when a column is added or changed.")] = 1
+    columns: Annotated[dict[ColumnName, Prediction], Field(min_length=1)]
+    pass_through: Annotated[
+        tuple[ColumnName, ...], Field(description="Columns of the source that are published too.")
+    ] = ()
+    suite: Annotated[
+        Name | None,
+        Field(
+            description="The file expectations/<suite>.json, held against the rows that are to be published; "
+            "on_failure: quarantine is not for these."
+        ),
+    ] = None
+    volume: Annotated[Volume | None, Field(description="Rows scored against the windows before; none: not held.")] = (
+        None
+    )
+
+
+OnChange = Literal["accept", "warn", "block"]
+
+
+class SchemaChanges(Definition):
+    """What a change of the source's columns does, against the window that was published before.
+
+    accept: it is recorded in the manifest, no more. warn: published with warnings. block: nothing is published, and the
+    error shows every difference. Values are brought to the declared types in any case.
+    """
+
+    added: Annotated[
+        OnChange, Field(description="A column that the source did not have before; it is not read unless declared.")
+    ] = "accept"
+    missing: Annotated[
+        Literal["block", "fill_null"],
+        Field(
+            description="A declared column that the source lacks. fill_null: all its values are missing, with a "
+            "warning; keys and the event time block in any case."
+        ),
+    ] = "block"
+    widened: Annotated[
+        OnChange, Field(description="A type that holds all values of the earlier one, such as int64 after int32.")
+    ] = "accept"
+    retyped: Annotated[
+        OnChange, Field(description="Any other change of type that can be converted, such as text after numbers.")
+    ] = "warn"
+
+
+class Limits(Definition):
+    """What a run may use, and what it may lose, before it blocks."""
+
+    quarantine_share: Annotated[float, Field(ge=0, le=1, description="Above this share of rows the run blocks.")] = 0.02
+    batch_rows: Annotated[
+        int, Field(ge=1, le=10_000_000, description="Rows in a batch: what memory is bounded by.")
+    ] = 100_000
+    workers: Annotated[int, Field(ge=0, le=1024, description="Child processes; 0 is one a core.")] = 0
+    batch_timeout_seconds: Annotated[
+        float, Field(gt=0, le=86_400, description="For one batch, to validate or to score.")
+    ] = 600
+    isolate: Annotated[
+        Literal["auto", "always"], Field(description="auto: a window of one batch runs in the parent process.")
+    ] = "auto"
+
+
+class WindowRange(Definition):
+    """Windows from first to last, both included."""
+
+    first: str
+    last: str
+
+
+class Labels(Definition):
+    """What came true: a query like the source's, over the same windows, of the keys and the target."""
+
+    query: Annotated[
+        str | None, Field(description="SQL on the source's database; binds as the source's query does.")
+    ] = None
+    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
+    target: ColumnName
+    type: TypeName = "bool"
+
+    @model_validator(mode="after")
+    def _check_one_query(self) -> Self:
+        if (self.query is None) == (self.query_file is None):
+            raise ValueError("give exactly one of query and query_file")
+        return self
+
+
+class Training(Definition):
+    """How a version of the model is made: an estimator, its features, and ranges of windows in the order of time."""
+
+    estimator: Reference
+    features: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+    fit: WindowRange
+    calibrate: WindowRange | None = None
+    benchmark: WindowRange
+
+    @model_validator(mode="after")
+    def _check_time_order(self) -> Self:
+        ranges = [one for one in (self.fit, self.calibrate, self.benchmark) if one]
+        bounds = [bound for one in ranges for bound in (one.first, one.last)]
+        strictly = all(before.last < after.first for before, after in itertools.pairwise(ranges))
+        if bounds != sorted(bounds) or not strictly:
+            raise ValueError("fit, calibrate and benchmark must follow each other in time and not overlap")
+        return self
+
+
+class Job(Definition):
+    """One thing scored on a schedule."""
+
+    job: Name
+    description: str = ""
+    owner: str = ""
+    window: WindowSpec
+    source: Source
+    keys: Annotated[tuple[ColumnName, ...], Field(min_length=1, description="Together they name a row.")]
+    event_time: Annotated[ColumnName | None, Field(description="The instant that places a row in its window.")] = None
+    columns: Annotated[dict[ColumnName, TypeName], Field(min_length=1, description="Every column, with its type.")]
+    on_empty: Annotated[Literal["block", "publish"], Field(description="What a window without rows does.")] = "block"
+    schema_changes: SchemaChanges = SchemaChanges()
+    suite: Annotated[Name | None, Field(description="The file expectations/<suite>.json.")] = None
+    model: ModelChoice
+    output: Output
+    limits: Limits = Limits()
+    labels: Labels | None = None
+    training: Training | None = None
+
+    @model_validator(mode="after")
+    def _check_columns_named(self) -> Self:
+        self._must_be_declared("keys", self.keys)
+        self._must_be_declared("output.pass_through", self.output.pass_through)
+        if self.training:
+            if self.labels is None:
+                raise ValueError("training: needs 'labels', the query of what came true")
+            self._must_be_declared("training.features", self.training.features)
+            _must_be_distinct("training.features", self.training.features)
+        _must_be_distinct("keys", self.keys)
+        _must_be_distinct("output.pass_through", self.output.pass_through)
+        _must_be_distinct("columns", self.columns)
+        _must_be_distinct("output.columns", self.output.columns)
+        taken = [*self.keys, *filter(None, [self.event_time]), *self.output.pass_through, *RESERVED_COLUMNS]
+        if clash := _also_in(taken, self.output.columns):
+            raise ValueError(f"output.columns: {clash} would hide a column of the table; choose another name")
+        if reserved := _also_in(RESERVED_COLUMNS, self.columns):
+            raise ValueError(f"columns: {reserved} are written by Lamplighter; rename them in the query")
+        return self
+
+    @model_validator(mode="after")
+    def _check_event_time(self) -> Self:
+        if self.window.kind == "snapshot":
+            if self.event_time is not None:
+                raise ValueError("event_time: a window of kind snapshot has none")
+            return self
+        if self.event_time is None:
+            raise ValueError("event_time: a window of kind interval needs one")
+        self._must_be_declared("event_time", (self.event_time,))
+        if self.columns[self.event_time] != "timestamp":
+            raise ValueError(
+                f"event_time: '{self.event_time}' is {self.columns[self.event_time]}, and must be timestamp"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_training_windows(self) -> Self:
+        ranges = [self.training.fit, self.training.calibrate, self.training.benchmark] if self.training else []
+        for bound in (bound for one in ranges if one for bound in (one.first, one.last)):
+            try:
+                self.window.parse(bound)
+            except DefinitionError as error:
+                raise ValueError(f"training: {error.failed}") from error
+        return self
+
+    def _must_be_declared(self, key: str, names: tuple[str, ...]) -> None:
+        if missing := [name for name in names if name not in self.columns]:
+            raise ValueError(f"{key}: {missing} are not among columns; declared: {list(self.columns)}")
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """The declared columns that the source need not have: their values are missing then."""
+        if self.schema_changes.missing == "block":
+            return frozenset()
+        return frozenset(self.columns) - {*self.keys, self.event_time}
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        """The snapshot's schema: the declared columns, in the declared order."""
+        return pa.schema([pa.field(name, parse_type(kind)) for name, kind in self.columns.items()])
+
+
+def _must_be_distinct(key: str, names: Iterable[str]) -> None:
+    """Databases and some readers do not tell upper case from lower: two such names would be one column to them."""
+    count = Counter(name.casefold() for name in names)
+    if twice := [name for name in names if count[name.casefold()] > 1]:
+        raise ValueError(f"{key}: {twice} stand for one column, given twice; upper and lower case count as the same")
+
+
+def _also_in(taken: Iterable[str], names: Iterable[str]) -> list[str]:
+    folded = {name.casefold() for name in taken}
+    return sorted(name for name in names if name.casefold() in folded)
+
+
+def job_json_schema() -> dict[str, Any]:
+    """The JSON Schema of a job's YAML, for editors."""
+    schema = Job.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Lamplighter job"}

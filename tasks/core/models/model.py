@@ -1,0 +1,237 @@
+"""The load gate: a model is checked before it is trusted. And scoring, in which one bad row costs one row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Collection, Mapping
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core.definitions.job import Prediction
+from tasks.core.errors import ModelBlocked
+from tasks.core.models.formats import Format, get_format
+from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
+from tasks.core.models.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict
+from tasks.core.models.registry import Registry, version_folder
+from tasks.core.rows.reasons import Reason
+
+__all__ = [
+    "LoadedModel",
+    "PredictRaised",
+    "check_input_schema",
+    "expected_outputs",
+    "input_frame",
+    "load_model",
+    "predict",
+    "score_with_bisection",
+]
+Rows = npt.NDArray[np.int64]
+
+
+def load_model(
+    registry: Registry,
+    version: ModelVersion,
+    *,
+    allowed_types: Collection[str] = (),
+    snapshot_schema: pa.Schema | None = None,
+    probe: bool = True,
+) -> LoadedModel:
+    """The model of a version, through the gate: digest, allow-list, library versions, input schema, probe rows.
+
+    `allowed_types` are the job's own, beside those accepted when the version was registered. A child process that
+    loads what its parent has just probed may leave the probe out; nothing else. ModelBlocked names the file and the fix.
+    """
+    contents = {file: registry.read(version, file) for file in version.manifest.files}
+    model_format = get_format(version.signature.format)
+    # These bytes are the ones whose digest was checked: the file is not opened a second time.
+    estimator, remarks = _loaded(registry, version, contents[version.signature.model_file], allowed_types)
+    remarks = [*_other_libraries(version.manifest, model_format), *remarks]
+    if snapshot_schema is not None:
+        check_input_schema(version, snapshot_schema)
+    loaded = LoadedModel(version, estimator, tuple(remarks))
+    if probe:
+        _check_probe(registry, loaded)
+    return loaded
+
+
+def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> pa.Table:
+    """What a model that is about to be registered makes of its probe rows; ModelBlocked where it cannot."""
+    # The version has no number yet; what predict asks of it is what it takes and what it is called.
+    manifest = ModelManifest.model_construct(
+        name="the model to be registered",
+        version=0,
+        registered_at=dt.datetime.min.replace(tzinfo=dt.UTC),
+        registered_by="",
+        files={},
+        environment={},
+    )
+    try:
+        return predict(LoadedModel(ModelVersion(manifest, signature), estimator), probe, signature.outputs)
+    except PredictRaised as error:
+        raise ModelBlocked(
+            f"the model raised on its probe rows: {error.message}",
+            state="nothing was registered",
+            next_step="give probe rows that the model can score",
+        ) from error
+
+
+def score_with_bisection(
+    loaded: LoadedModel,
+    table: pa.Table,
+    rows: Rows,
+    outputs: Mapping[str, Prediction],
+    *,
+    give_up_after: int = 100,
+) -> tuple[pa.Table, Rows, list[tuple[int, Reason]]]:
+    """The outputs of the rows that can be scored, those rows' positions, and a reason for each of the others.
+
+    `rows[i]` is the position in the snapshot of `table`'s row i. Where the model raises, halves are tried until the
+    rows to blame stand alone: at most 2 k log2(n) + 1 predictions for k of n rows. More than `give_up_after` of them
+    are the model's fault, not the rows': ModelBlocked.
+    """
+    rejects = _null_inputs(loaded.version, table)
+    scorable = np.setdiff1d(np.arange(table.num_rows), [row for row, _ in rejects])
+    if rejects:
+        table = table.take(pa.array(scorable))
+    scored: list[pa.Table] = [predict(loaded, table.slice(0, 0), outputs)]
+    kept: list[Rows] = []
+    raised: list[tuple[int, Reason]] = []
+    pieces = [(0, table.num_rows)]
+    while pieces:
+        start, end = pieces.pop()
+        try:
+            scored.append(predict(loaded, table.slice(start, end - start), outputs))
+            kept.append(scorable[start:end])
+        except PredictRaised as error:
+            if end - start > 1:
+                middle = (start + end) // 2
+                pieces += [(middle, end), (start, middle)]
+                continue
+            raised.append((int(scorable[start]), Reason("predict_raised", "predict_raised", None, None, error.message)))
+            if len(raised) > give_up_after:
+                raise _gave_up(loaded, table.num_rows, raised) from error
+    positions = rows[np.concatenate(kept)] if kept else rows[:0]
+    return (
+        pa.concat_tables(scored),
+        positions,
+        [(int(rows[row]), reason) for row, reason in sorted(rejects + raised, key=_row)],
+    )
+
+
+# -- the gate's steps -----------------------------------------------------------------------------------------------
+
+
+def _loaded(
+    registry: Registry, version: ModelVersion, content: bytes, allowed_types: Collection[str]
+) -> tuple[Any, list[str]]:
+    """The estimator, and what its libraries warned of while it was built, each once."""
+    accepted = {*version.signature.allowed_types, *allowed_types}
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            estimator = get_format(version.signature.format).load(content, accepted)
+    except ModelBlocked as error:
+        path = registry.lake.path(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
+        raise ModelBlocked(f"{path}: {error.failed}", state=error.state, next_step=error.next_step) from error
+    return estimator, list(dict.fromkeys(str(each.message).strip() for each in caught))
+
+
+def _other_libraries(manifest: ModelManifest, model_format: Format) -> list[str]:
+    """A remark for each library that is of another minor version here than where the model was registered."""
+    remarks = []
+    for package in model_format.packages:
+        then, now = manifest.environment.get(package), _installed(package)
+        if then and _minor(then) != _minor(now):
+            remarks.append(f"the model was registered with {package} {then}, and is scored with {now}")
+    return remarks
+
+
+def _check_probe(registry: Registry, loaded: LoadedModel) -> None:
+    version = loaded.version
+    probe, expected = registry.probe(version)
+    try:
+        actual = predict(loaded, probe, version.outputs)
+    except PredictRaised as error:
+        raise _probe_failed(registry, loaded, f"the model raised on its own probe rows: {error.message}") from error
+    differences = [
+        _difference(name, expected[name], actual[name], version.signature.probe_rtol) for name in version.outputs
+    ]
+    if worst := max(filter(None, differences), key=lambda each: each[0], default=None):
+        raise _probe_failed(registry, loaded, worst[1])
+
+
+def _difference(
+    name: str, expected: pa.ChunkedArray[Any], actual: pa.ChunkedArray[Any], rtol: float
+) -> tuple[float, str] | None:
+    """How far a column is off at the worst, and in words; None within the tolerance. What is no float is exact."""
+    if not pa.types.is_floating(expected.type):
+        off = pc.not_equal(expected, actual).fill_null(True).to_numpy(zero_copy_only=False).astype(float)
+        allowed = np.zeros(len(off))
+    else:
+        then, now = expected.to_numpy(), actual.to_numpy()
+        off, allowed = np.abs(now - then), rtol * np.maximum(np.abs(then), 1e-3)
+    if (off <= allowed).all():
+        return None
+    row = int(np.argmax(off - allowed))
+    return off[row], (
+        f"'{name}' of probe row {row} comes out as {actual[row].as_py()!r}, and was {expected[row].as_py()!r} when the "
+        f"version was registered; {int((off > allowed).sum())} of {len(off)} rows differ by more than rtol {rtol}"
+    )
+
+
+def _probe_failed(registry: Registry, loaded: LoadedModel, what: str) -> ModelBlocked:
+    version = loaded.version
+    remarks = f" ({'; '.join(loaded.warnings)})" if loaded.warnings else ""
+    return ModelBlocked(
+        f"{registry.lake.path(version_folder(version.name, version.version))}: {version} does not score its probe rows as it did: {what}{remarks}",
+        state="no row was scored",
+        next_step=f"install the libraries that the version's manifest names, or `lamplighter rollback {version.name}`",
+    )
+
+
+def _installed(package: str) -> str:
+    try:
+        return installed_version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _minor(number: str) -> list[str]:
+    return number.split(".")[:2]
+
+
+# -- rows that cannot be scored -------------------------------------------------------------------------------------
+
+
+def _null_inputs(version: ModelVersion, table: pa.Table) -> list[tuple[int, Reason]]:
+    """The rows that are null where the model takes no null: found without asking the model."""
+    found = []
+    for column in version.inputs.columns:
+        if column.nullable or not table[column.name].null_count:
+            continue
+        message = f"'{column.name}' is null, and {version} takes no null there"
+        reason = Reason("predict_raised", "null_input", column.name, None, message)
+        found += [
+            (int(row), reason) for row in np.flatnonzero(table[column.name].is_null().to_numpy(zero_copy_only=False))
+        ]
+    return found
+
+
+def _row(reject: tuple[int, Reason]) -> int:
+    return reject[0]
+
+
+def _gave_up(loaded: LoadedModel, rows: int, raised: list[tuple[int, Reason]]) -> ModelBlocked:
+    messages = list(dict.fromkeys(reason.message for _, reason in raised))
+    return ModelBlocked(
+        f"{loaded.version} raised on more than {len(raised) - 1} single rows of a batch of {rows}: {'; '.join(messages[:3])}",
+        state="the batch was given up, and nothing of it was published",
+        next_step="look at what these rows have in common, mend the source, the suite or the model, and run it again",
+    )

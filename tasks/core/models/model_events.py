@@ -1,0 +1,55 @@
+"""What the events around a model say together: which version each alias names, and which were recalled."""
+
+from __future__ import annotations
+
+from tasks.core.errors import Blocked, ModelBlocked
+from tasks.core.models.model_version import Event
+
+
+def aliases_in(events: list[Event]) -> dict[str, int]:
+    aliases: dict[str, int] = {}
+    for event in events:
+        if event.action == "set_alias" and event.alias and event.version:
+            aliases[event.alias] = event.version
+        elif event.action == "drop_alias" and event.alias:
+            aliases.pop(event.alias, None)
+        elif event.action == "recall":
+            aliases = {alias: version for alias, version in aliases.items() if version != event.version}
+    return aliases
+
+
+def recalled_in(events: list[Event]) -> dict[int, Event]:
+    return {event.version: event for event in events if event.action == "recall" and event.version}
+
+
+def last_event(events: list[Event], **parts: str) -> Event:
+    return next(event for event in reversed(events) if all(getattr(event, k) == v for k, v in parts.items()))
+
+
+def why_recalled(events: list[Event], alias: str) -> str:
+    named = [event.version for event in events if event.action == "set_alias" and event.alias == alias]
+    recall = recalled_in(events).get(named[-1]) if named and named[-1] else None
+    if recall is None:
+        return ""
+    return (
+        f"; it named version {recall.version}, recalled at {recall.at.isoformat()} by {recall.actor}: {recall.reason}"
+    )
+
+
+def withdrawn(name: str, version: int, recall: Event) -> ModelBlocked:
+    return ModelBlocked(
+        f"version {version} of '{name}' was recalled at {recall.at.isoformat()} by {recall.actor}: {recall.reason}",
+        state="no alias was moved",
+        next_step="choose another version; a recalled one can never come back",
+    )
+
+
+def moved(name: str, alias: str, current: int | None, expected: object) -> Blocked:
+    def said(number: object) -> str:
+        return "none" if number is None else f"version {number}"
+
+    return Blocked(
+        f"the alias '{alias}' of '{name}' names {said(current)}, and not {said(expected)} as it did before",
+        state="somebody else moved it meanwhile; nothing was changed here",
+        next_step=f"look at `lamplighter history {name}`, and decide again",
+    )

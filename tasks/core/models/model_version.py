@@ -1,0 +1,221 @@
+"""What the registry keeps of a model version, as frozen records: its signature, its manifest, and the events around it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import pyarrow as pa
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
+
+from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.job import ColumnName, Definition, Name, Prediction, TypeName
+from tasks.core.models.formats.allow_list import is_forbidden
+from tasks.core.runs.manifest import CodeRecord
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Utc = Annotated[AwareDatetime, AfterValidator(lambda at: at.astimezone(dt.UTC))]
+
+
+class InputColumn(Definition):
+    """One column that the model takes, as the snapshot holds it.
+
+    Nullable integers and booleans reach the model as float64 with NaN, in training as in scoring, whether or not a
+    batch happens to hold a null. `encoding: category` hands over a pandas category with exactly `categories`, in this
+    order; a value that is not among them is missing to the model. With `plain` text stays text, and what the model
+    has not seen is its own encoder's affair.
+    """
+
+    name: ColumnName
+    type: TypeName
+    nullable: bool = True
+    encoding: Literal["plain", "category"] = "plain"
+    categories: Annotated[tuple[bool | int | str, ...] | None, Field(description="The values known in training.")] = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kind = self.arrow_type
+        if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_time(kind):
+            raise ValueError(f"input '{self.name}' is {self.type}, which no model takes as a column")
+        if self.encoding == "category" and not self.categories:
+            raise ValueError(f"input '{self.name}': encoding 'category' needs its categories")
+        if self.categories and len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"input '{self.name}': a category stands twice")
+        return self
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        return parse_type(self.type)
+
+
+class InputSchema(Definition):
+    """What the model takes: the columns in its own order, and whether as a pandas frame or as a bare array."""
+
+    columns: Annotated[tuple[InputColumn, ...], Field(min_length=1)]
+    container: Annotated[
+        Literal["pandas", "numpy"], Field(description="numpy for a model that was fitted on an array without names.")
+    ] = "pandas"
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+            raise ValueError(f"inputs stand twice: {twice}")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def arrow_schema(self) -> pa.Schema:
+        return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
+
+
+class Signature(Definition):
+    """What decides how a version is loaded and scored: part of its digest."""
+
+    signature_version: Literal[1] = 1
+    format: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")] = "joblib"
+    inputs: InputSchema
+    outputs: Annotated[dict[ColumnName, Prediction], Field(min_length=1)]
+    allowed_types: tuple[str, ...] = ()
+    probe_rtol: Annotated[float, Field(ge=0, lt=1, description="Relative tolerance of floats; all else is exact.")] = (
+        1e-9
+    )
+
+    @model_validator(mode="after")
+    def _check_types(self) -> Self:
+        if never := [name for name in self.allowed_types if is_forbidden(name)]:
+            raise ValueError(f"allowed_types: {never} can run anything, and nobody can allow them")
+        return self
+
+    @property
+    def model_file(self) -> str:
+        return f"model.{self.format}"
+
+    @property
+    def output_schema(self) -> pa.Schema:
+        return pa.schema([pa.field(name, parse_type(each.type)) for name, each in self.outputs.items()])
+
+
+class FileRecord(Definition):
+    sha256: Sha256
+    size_bytes: int
+
+
+class TrainingRecord(Definition):
+    """Where the training data is, and what it was."""
+
+    pointer: Annotated[str, Field(description="A path, a table or a query with its windows; never a secret.")]
+    digest: str
+    rows: int | None = None
+
+
+class ModelManifest(Definition):
+    """manifest.json of a version: written last, with the SHA-256 of every other file."""
+
+    manifest_version: Literal[1] = 1
+    name: Name
+    version: Annotated[int, Field(ge=1)]
+    registered_at: Utc
+    registered_by: str
+    files: dict[str, FileRecord]
+    training: TrainingRecord | None = None
+    code: CodeRecord | None = None
+    environment: Annotated[dict[str, str], Field(default_factory=dict)]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what `sha256sum` prints for the version's files in order of name, without the manifest."""
+        lines = [f"{record.sha256}  {name}\n" for name, record in sorted(self.files.items())]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One immutable version: its manifest, and its signature as verified against it."""
+
+    manifest: ModelManifest
+    signature: Signature
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def version(self) -> int:
+        return self.manifest.version
+
+    @cached_property
+    def digest(self) -> str:
+        """Covers the model, its signature, profile, benchmark, card and probe rows."""
+        return self.manifest.digest
+
+    @property
+    def label(self) -> str:
+        """What stands in the tables' column model_version."""
+        return f"{self.name}/{self.version:04d}"
+
+    @property
+    def format(self) -> str:
+        return self.signature.format
+
+    @property
+    def inputs(self) -> InputSchema:
+        return self.signature.inputs
+
+    @property
+    def outputs(self) -> dict[str, Prediction]:
+        return self.signature.outputs
+
+
+class Event(Definition):
+    """One change around a model. Aliases and history are what all events together say."""
+
+    event_version: Literal[1] = 1
+    sequence: Annotated[int, Field(ge=1)]
+    at: Utc
+    actor: str
+    action: Literal["set_alias", "drop_alias", "recall"]
+    alias: Name | None = None
+    version: Annotated[int, Field(ge=1)] | None = None
+    reason: str
+    evidence: Annotated[dict[str, JsonValue], Field(default_factory=dict)]
+    forced: bool = False
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        needed = {"set_alias": ("alias", "version"), "drop_alias": ("alias",), "recall": ("version",)}[self.action]
+        if missing := [part for part in needed if getattr(self, part) is None]:
+            raise ValueError(f"{self.action} needs {' and '.join(missing)}")
+        if self.forced and not self.reason.strip():
+            raise ValueError("a forced change needs a reason")
+        return self
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """All that a version is made of, before it has a number.
+
+    `probe` holds rows of the model's input columns, `expected` the output columns that the model makes of them here
+    and now (tasks.core.models.model.expected_outputs).
+    """
+
+    model_bytes: bytes
+    signature: Signature
+    profile: dict[str, Any]
+    benchmark: dict[str, Any]
+    probe: pa.Table
+    expected: pa.Table
+    training: TrainingRecord | None = None
+    code: CodeRecord | None = None
+    environment: dict[str, str] | None = None
+    card: dict[str, str] | None = None

@@ -1,0 +1,252 @@
+"""One batch through one model: the frame that it takes, each method called once, and columns that can be published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.core.definitions.column_types import parse_type, type_name
+from tasks.core.definitions.job import Prediction
+from tasks.core.errors import ModelBlocked
+from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion
+
+_LONGEST_MESSAGE = 500
+_MATRIX = 2  # Dimensions.
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that passed the gate, with what the gate had to remark."""
+
+    version: ModelVersion
+    estimator: Any
+    warnings: tuple[str, ...] = ()
+
+
+class PredictRaised(Exception):
+    """The model itself raised on a batch. Internal: whoever scores looks for the rows that are to blame."""
+
+    def __init__(self, original: Exception | str) -> None:
+        text = original if isinstance(original, str) else f"{type(original).__name__}: {original}"
+        text = " ".join(text.split())
+        self.message = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
+        super().__init__(self.message)
+
+
+def input_frame(batch: pa.RecordBatch | pa.Table, inputs: InputSchema) -> Any:
+    """The pandas frame, or the array, that the model takes: its columns in its order. Training uses this too.
+
+    Text becomes pandas' str with NaN for null, a category a pandas category of exactly the known values, nullable
+    integers and booleans float64, decimals float64, dates and instants datetime64[us]. The type of a column follows
+    from its declaration alone, never from the values of a batch.
+    """
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    frame = pd.DataFrame({column.name: _series(_whole(batch, column.name), column) for column in inputs.columns})
+    return frame if inputs.container == "pandas" else frame.to_numpy()
+
+
+def check_input_schema(version: ModelVersion, snapshot_schema: pa.Schema) -> None:
+    """ModelBlocked unless the snapshot has every column that the model takes, in the very type. More columns are fine."""
+    wrong = []
+    for field in version.inputs.arrow_schema:
+        position = snapshot_schema.get_field_index(field.name)
+        if position < 0:
+            wrong.append(f"'{field.name}' ({type_name(field.type)}) is missing")
+        elif not (found := snapshot_schema.field(position).type).equals(field.type):
+            wrong.append(f"'{field.name}' is {type_name(found)} and must be {type_name(field.type)}")
+    if wrong:
+        raise ModelBlocked(
+            f"the columns of the snapshot are not those that {version} takes: {'; '.join(wrong)}",
+            state="no row was scored",
+            next_step="mend columns and the query in the job, or train a version on the columns that there are now",
+        )
+
+
+def predict(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, outputs: Mapping[str, Prediction]) -> pa.Table:
+    """The output columns of a batch, in their declared types and order, one row a row.
+
+    PredictRaised where the model raised; ModelBlocked where what it returned cannot be published.
+    """
+    schema = pa.schema([pa.field(name, parse_type(output.type)) for name, output in outputs.items()])
+    check_input_schema(loaded.version, batch.schema)
+    if batch.num_rows == 0:
+        return schema.empty_table()
+    methods = {output.method: _method(loaded, output.method) for output in outputs.values()}
+    try:
+        frame = input_frame(batch, loaded.version.inputs)
+        returned = {name: _as_array(method(frame)) for name, method in methods.items()}
+    except MemoryError:
+        raise  # No row's fault.
+    except Exception as error:
+        raise PredictRaised(error) from error
+    columns = [
+        _published(_Returned(loaded, name, output, returned[output.method]), batch.num_rows, schema.field(name).type)
+        for name, output in outputs.items()
+    ]
+    return pa.table(columns, schema=schema)
+
+
+# -- into the model -------------------------------------------------------------------------------------------------
+
+
+def _whole(batch: pa.RecordBatch | pa.Table, name: str) -> pa.Array[Any]:
+    column = batch.column(name)
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _series(values: pa.Array[Any], column: InputColumn) -> Any:
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    kind = values.type
+    if not column.nullable and values.null_count:
+        raise ValueError(
+            f"input '{column.name}' is null in {values.null_count} rows, and the model takes no null there"
+        )
+    if column.encoding == "category":
+        known: Any = pa.array(list(column.categories or ()), kind)
+        codes: Any = pc.index_in(values, value_set=known, skip_nulls=True).fill_null(-1).to_numpy()
+        return pd.Categorical.from_codes(codes, categories=pd.Index(known.to_pandas()))
+    if pa.types.is_decimal(kind) or (column.nullable and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))):
+        return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    if pa.types.is_string(kind):
+        return pd.Series(values.to_pandas(), dtype="str")
+    if pa.types.is_date(kind):
+        return values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
+    if pa.types.is_timestamp(kind):
+        return values.to_pandas()
+    return values.to_numpy(zero_copy_only=False)
+
+
+# -- out of the model -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Returned:
+    """What a method returned, and which column is to be made of it."""
+
+    loaded: LoadedModel
+    column: str
+    output: Prediction
+    values: npt.NDArray[Any]
+
+    def blocked(self, what: str, next_step: str = "") -> ModelBlocked:
+        return ModelBlocked(
+            f"{self.loaded.version}, {self.output.method} for the column '{self.column}': {what}",
+            state="nothing of this batch was published",
+            next_step=next_step
+            or f"mend output.columns in the job, or `lamplighter rollback {self.loaded.version.name}`",
+        )
+
+
+def _method(loaded: LoadedModel, name: str) -> Any:
+    method = getattr(loaded.estimator, name, None)
+    if method is not None:
+        return method
+    known = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
+    there = [each for each in known if hasattr(loaded.estimator, each)]
+    raise ModelBlocked(
+        f"{loaded.version} is a {type(loaded.estimator).__name__}, which has no {name}; it has {', '.join(there) or 'none'}",
+        state="no row was scored",
+        next_step="choose another method under output.columns in the job",
+    )
+
+
+def _as_array(returned: Any) -> npt.NDArray[Any]:
+    return np.asarray(returned.toarray() if hasattr(returned, "toarray") else returned)
+
+
+def _published(returned: _Returned, rows: int, kind: pa.DataType) -> pa.Array[Any]:
+    values = returned.values
+    if values.ndim == 0 or len(values) != rows:
+        raise returned.blocked(f"it returned {len(values) if values.ndim else 'one value'} for {rows} rows")
+    if values.ndim == _MATRIX and values.shape[1] == 1 and returned.output.method != "predict_proba":
+        values = values[:, 0]
+    values = _chosen(returned, values)
+    return _checked(returned, values, kind)
+
+
+def _chosen(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The one-dimensional values that the column asks for."""
+    method, wanted = returned.output.method, returned.output.class_
+    if method in ("predict", "score_samples"):
+        if values.ndim != 1:
+            raise returned.blocked(f"it returned an array of shape {values.shape}, and one value a row is needed")
+        return values
+    if method == "transform":
+        return _component(returned, values)
+    if values.ndim == 1:
+        return _binary_score(returned, values)
+    if values.ndim != _MATRIX or wanted is None:
+        raise returned.blocked(
+            f"it returned an array of shape {values.shape}; 'class' must say whose value is published"
+        )
+    classes = _classes(returned)
+    if values.shape[1] != len(classes):
+        raise returned.blocked(f"it returned {values.shape[1]} columns for {len(classes)} classes ({classes})")
+    return values[:, _class_index(returned, classes)]
+
+
+def _component(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of transform: the only column, or the one whose position 'class' gives."""
+    wanted = returned.output.class_
+    if values.ndim == 1 and wanted in (None, 0):
+        return values
+    if values.ndim != _MATRIX or isinstance(wanted, str | bool) or wanted is None or not 0 <= wanted < values.shape[1]:
+        raise returned.blocked(
+            f"it returned an array of shape {values.shape}; 'class' must be a column's number from 0"
+        )
+    return values[:, wanted]
+
+
+def _binary_score(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """decision_function of two classes, or of no classes: one score a row, high for the second class."""
+    if returned.output.method == "predict_proba":
+        raise returned.blocked("it returned one value a row, and a column for each class is needed")
+    if returned.output.class_ is None:
+        return values
+    classes = _classes(returned)
+    if _class_index(returned, classes) != 1 or classes[2:]:
+        raise returned.blocked(f"its score is that of the class {classes[-1]!r} alone")
+    return values
+
+
+def _classes(returned: _Returned) -> list[Any]:
+    classes = getattr(returned.loaded.estimator, "classes_", None)
+    if classes is None or np.ndim(classes) != 1:
+        raise returned.blocked("the model has no list of classes (classes_), so 'class' names nothing")
+    return list(np.asarray(classes).tolist())
+
+
+def _class_index(returned: _Returned, classes: list[Any]) -> int:
+    wanted = returned.output.class_
+    if wanted not in classes:
+        raise returned.blocked(
+            f"the model knows no class {wanted!r}; its classes are {classes}", "give one of these as 'class'"
+        )
+    return classes.index(wanted)
+
+
+def _checked(returned: _Returned, values: npt.NDArray[Any], kind: pa.DataType) -> pa.Array[Any]:
+    """In the declared type, without a null, NaN or infinity."""
+    try:
+        column: pa.Array[Any] = pa.array(values, from_pandas=False).cast(kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise returned.blocked(f"its values ({values.dtype}) cannot be {type_name(kind)}: {reason}") from error
+    usable: Any = pc.is_valid(column)
+    if pa.types.is_floating(kind):
+        finite: Any = pc.is_finite(column)
+        usable = pc.and_(usable, finite.fill_null(False))
+    if bad := column.filter(pc.invert(usable)):
+        row = pc.index(usable, False).as_py()
+        raise returned.blocked(
+            f"{len(bad)} of {len(column)} values are missing, NaN or infinite; the first, in row {row}, is {bad[0].as_py()}"
+        )
+    return column

@@ -1,0 +1,119 @@
+"""Labelled rows of past windows: the features of the job's own query, joined by key to what came true."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.job import Job, Labels, SqlSource, WindowRange
+from tasks.core.definitions.project import Definition
+from tasks.core.definitions.window import Window
+from tasks.core.errors import DefinitionError, SourceError
+from tasks.core.rows.conform import conform
+from tasks.core.rows.digest import RowDigest, hash_rows
+from tasks.core.source import BlockReader, open_source
+from tasks.core.storage import Folder
+
+_BATCH_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with a label, sorted by key, and the truth of each."""
+
+    job: Job
+    span: WindowRange
+    table: pa.Table
+    truth: npt.NDArray[Any]
+    without_label: int
+
+    @cached_property
+    def windows(self) -> npt.NDArray[Any]:
+        """The label of each row's window."""
+        if self.job.event_time is None:
+            return np.full(len(self.table), self.span.first)
+        instants, places = np.unique(self.table[self.job.event_time].cast(pa.int64()).to_numpy(), return_inverse=True)
+        moments = [dt.datetime.fromtimestamp(instant / 1e6, dt.UTC) for instant in instants.tolist()]
+        return np.array([self.job.window.containing(moment).as_of for moment in moments])[places]
+
+    @property
+    def digest(self) -> str:
+        """Of the rows and their labels, in any order."""
+        return RowDigest.of(hash_rows(self.table)).hex
+
+
+def labelled_rows(definition: Definition, project: Folder, windows: WindowRange, read_block: BlockReader) -> Labelled:
+    """All rows of these windows that have a label. Rows without one (a cancelled flight) are counted and left out."""
+    job, labels = definition.job, definition.job.labels
+    if labels is None or definition.labels_query is None:
+        raise DefinitionError(f"the job '{job.job}' has no labels to train on", next_step="add 'labels' to its YAML")
+    spans = _spans(job, windows)
+    features = pa.concat_tables(
+        _read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans
+    )
+    truth_schema = _label_schema(job, labels)
+    truth = pa.concat_tables(
+        _read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans
+    )
+    truth = truth.filter(truth[labels.target].is_valid())
+    joined = features.join(truth, list(job.keys), join_type="inner").sort_by([(key, "ascending") for key in job.keys])
+    if not len(joined):
+        raise SourceError(
+            f"no row of {job.job} from {windows.first} to {windows.last} has a label: {len(features):,} rows and "
+            f"{len(truth):,} labels share no key",
+            next_step="see whether the labels' query gives the keys in the same types and zones as the source's",
+        )
+    return Labelled(
+        job=job,
+        span=windows,
+        table=joined,
+        truth=joined[labels.target].to_numpy(zero_copy_only=False),
+        without_label=len(features) - len(joined),
+    )
+
+
+def _spans(job: Job, windows: WindowRange) -> list[Window]:
+    """Intervals that follow each other are one query; snapshots are each their own."""
+    every = list(job.window.between(windows.first, windows.last))
+    if not every:
+        raise DefinitionError(f"there is no window from {windows.first} to {windows.last}")
+    if job.window.kind == "snapshot":
+        return every
+    return [Window(every[0].as_of, every[0].start, every[-1].end)]
+
+
+def _read(
+    job: Job, query: str | None, schema: pa.Schema, project: Folder, span: Window, read_block: BlockReader
+) -> pa.Table:
+    event_time = job.event_time if job.event_time in schema.names else None
+    rows = 0
+    batches = []
+    with open_source(
+        job.source,
+        window=span,
+        event_time=event_time,
+        columns=schema,
+        project=project,
+        query=query,
+        batch_rows=_BATCH_ROWS,
+        read_block=read_block,
+    ) as found:
+        for batch in found:
+            typed, _ = conform(batch, schema, rows)
+            rows += typed.num_rows
+            batches.append(typed)
+    return pa.Table.from_batches(batches, schema)
+
+
+def _label_schema(job: Job, labels: Labels) -> pa.Schema:
+    if not isinstance(job.source, SqlSource):
+        raise DefinitionError(f"the job '{job.job}' reads files; labels are read from a source of type sql")
+    keys = [job.arrow_schema.field(key) for key in job.keys]
+    return pa.schema([*keys, pa.field(labels.target, parse_type(labels.type))])

@@ -1,0 +1,1 @@
+"""A run and its record: planned, dealt out, gated, staged and published."""

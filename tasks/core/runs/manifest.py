@@ -1,0 +1,238 @@
+"""The manifest: the record of one run. It is the truth of what was published; everything else is a view of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tasks.core.errors import LakeCorrupt
+
+MANIFEST_VERSION: Literal[1] = 1
+
+Verdict = Literal["published", "published_with_warnings", "blocked", "failed"]
+# running: nothing is decided. publishing: all is staged, and what lies in the lake tells how far it got. concluded: the
+# verdict stands. superseded: it was published, and another run took its place.
+State = Literal["running", "publishing", "concluded", "superseded"]
+
+
+class Record(BaseModel):
+    """What every part of a manifest is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WindowRecord(Record):
+    kind: Literal["interval", "snapshot"]
+    start: dt.datetime
+    end: dt.datetime
+    timezone: str
+
+
+class RowCounts(Record):
+    """Rows by fate: pulled = scored + quarantined + duplicates."""
+
+    pulled: int = 0
+    scored: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+
+    @property
+    def quarantine_share(self) -> float:
+        """Of the rows pulled that are no duplicates, the share in quarantine; 0 of none."""
+        distinct = self.pulled - self.duplicates
+        return self.quarantined / distinct if distinct else 0.0
+
+
+class KeyDigests(Record):
+    """Sums modulo 2^128 of the hashes of the keys, in hex: they balance as the counts do, in any order of rows."""
+
+    pulled: str
+    scored: str
+    quarantined: str
+    duplicates: str
+
+
+class SnapshotRecord(Record):
+    digest: str
+    rows: int
+    batches: int
+    batch_rows: int
+    bytes: int
+    sha256: str
+    complete_at: dt.datetime
+    columns: dict[str, str]
+    ignored_columns: tuple[str, ...] = ()
+    source_columns: Annotated[dict[str, str], Field(description="The source's own columns and types, as found.")] = {}
+
+
+class SchemaChangeRecord(Record):
+    """A difference between the source's columns and those of the window that was published before."""
+
+    change: Literal["added", "missing", "widened", "retyped"]
+    column: str
+    before: str | None
+    now: str | None
+    consequence: Literal["accepted", "warns", "blocks"]
+    sentence: str
+
+
+class ModelRecord(Record):
+    name: str
+    version: int
+    digest: str
+    alias: str
+    format: str
+    warnings: tuple[str, ...] = ()
+
+
+class ExpectationRecord(Record):
+    """One expectation's outcome. Shares are of the non-null rows, as in Great Expectations."""
+
+    type: str
+    columns: tuple[str, ...]
+    kwargs: dict[str, Any]
+    severity: str
+    on_failure: str | None
+    consequence: Literal["passed", "quarantines", "blocks", "warns", "note"]
+    success: bool
+    element_count: int | None = None
+    unexpected_count: int | None = None
+    examples: tuple[str, ...] = ()
+    observed: str | None = None
+    sentence: str
+
+
+class SuiteRecord(Record):
+    name: str
+    digest: str
+    success: bool
+    expectations: tuple[ExpectationRecord, ...]
+
+
+class VolumeRecord(Record):
+    """Rows scored, against the median of the windows published before."""
+
+    scored: int
+    median: float
+    windows: int
+    least: float
+    most: float
+    severity: Literal["warning", "critical"]
+    consequence: Literal["passed", "warns", "blocks"]
+    sentence: str
+
+
+class CodeRecord(Record):
+    """The code that ran: of Lamplighter, and of the job's own modules."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+    digest: str
+
+
+class StageTiming(Record):
+    stage: str
+    seconds: float
+    rows_per_second: float | None = None
+
+
+class FileRecord(Record):
+    key: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class FeatureDriftRecord(Record):
+    """How far a column's distribution lies from the reference's; what each statistic is, tasks/core/profiles/profile.py says."""
+
+    column: str
+    psi: float | None
+    jensen_shannon: float | None
+    missing_share_reference: float | None
+    missing_share: float | None
+    new_category_share: float | None
+
+
+class PredictionSummary(Record):
+    """Of one prediction column of numbers, over the scored rows."""
+
+    mean: float | None
+    minimum: float | None
+    maximum: float | None
+
+
+class Trigger(Record):
+    """Who or what asked for the run."""
+
+    kind: str = "manual"
+    actor: str = ""
+    flow_run_id: str | None = None
+    rescore_reason: str | None = None
+
+
+class Manifest(Record):
+    """One run of one job and window."""
+
+    manifest_version: Literal[1] = 1
+    job: str
+    as_of: str
+    run_id: str
+    plan_key: str
+    job_digest: str
+    window: WindowRecord
+    state: State = "running"
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    next_step: str = ""
+    rows: RowCounts = RowCounts()
+    quarantine_reasons: Annotated[dict[str, int], Field(description="Rows by reason; a row may have several.")] = {}
+    key_digests: KeyDigests | None = None
+    snapshot: SnapshotRecord | None = None
+    schema_changes: tuple[SchemaChangeRecord, ...] = ()
+    model: ModelRecord
+    suite: SuiteRecord | None = None
+    output_suite: SuiteRecord | None = None
+    volume: VolumeRecord | None = None
+    drift: tuple[FeatureDriftRecord, ...] = ()
+    predictions: dict[str, PredictionSummary] = {}
+    code: CodeRecord
+    environment: dict[str, str]
+    timings: tuple[StageTiming, ...] = ()
+    peak_memory_bytes: Annotated[int | None, Field(description="Of the largest process.")] = None
+    contract_version: int = 1
+    files: dict[str, FileRecord] = {}
+    swapped_atomically: bool | None = None
+    replaces: str | None = None
+    superseded_by: str | None = None
+    trigger: Trigger = Trigger()
+    started_at: dt.datetime
+    finished_at: dt.datetime | None = None
+
+    @property
+    def is_published(self) -> bool:
+        return self.state == "concluded" and self.verdict in ("published", "published_with_warnings")
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with other values, checked as the whole is."""
+        return type(self).model_validate(dict(self) | changes)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_manifest(data: bytes, *, where: str) -> Manifest:
+    """A manifest from its JSON; LakeCorrupt names the file and the first thing that is wrong."""
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join(str(part) for part in first["loc"])
+        raise LakeCorrupt(
+            f"{where} is not a manifest of version {MANIFEST_VERSION}: {at or 'the file'}: {first['msg']}",
+            state="it was left as it is",
+            next_step="restore the file from a backup, or move the run's folder away and score the window again",
+        ) from error

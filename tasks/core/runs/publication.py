@@ -1,0 +1,121 @@
+"""Publishing: all or nothing, and what a kill leaves is rolled forward or undone by whoever comes next.
+
+The order: manifest 'publishing' (the intent) -> metrics and quarantine swapped -> predictions swapped (the commit
+point) -> what was replaced moves to superseded/ -> manifest 'concluded'. Each step may be repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+
+from tasks.core import layout
+from tasks.core.errors import LakeError
+from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
+from tasks.core.storage import Lake
+
+
+def staged(workspace: str, table: str) -> str:
+    """The folder that is swapped with the table's partition; afterwards it holds what was replaced."""
+    return f"{workspace}/staged/{table}"
+
+
+def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
+    """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
+    replaces = _visible_run(lake, intent)
+    intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
+    write_manifest(lake, workspace, intent)
+    try:
+        atomic = [
+            lake.swap(staged(workspace, table), layout.partition(table, intent.job, intent.as_of))
+            for table in layout.TABLES
+        ]
+        return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
+    except LakeError as error:
+        _settle(lake, intent, error)
+        raise
+
+
+def _settle(lake: Lake, intent: Manifest, error: LakeError) -> None:
+    """After a failure that is no kill: what was swapped is swapped back at once, unless the commit point is passed."""
+    if is_visible(lake, intent, layout.PREDICTIONS):
+        error.state = "the new predictions are visible, and the next run of this window completes their record"
+        return
+    with contextlib.suppress(LakeError):
+        recover(lake, intent.job, intent.as_of)
+
+
+def recover(lake: Lake, job: str, as_of: str) -> None:
+    """Ends every publication of this window that a kill cut short. The caller holds the window's lock."""
+    for manifest in manifests(lake, job, as_of):
+        if manifest.state != "publishing":
+            continue
+        workspace = layout.workspace(job, as_of, manifest.run_id)
+        for table in layout.TABLES:
+            lake.mend_swap(staged(workspace, table), layout.partition(table, job, as_of))
+        if is_visible(lake, manifest, layout.PREDICTIONS):
+            _roll_forward(lake, workspace, manifest)
+        else:
+            _undo(lake, workspace, manifest)
+    for folder in (layout.runs(job, as_of), layout.superseded_runs(job, as_of)):
+        lake.sweep(folder)
+
+
+def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    # The same bytes may have been visible before: then the kill may have come before the other tables were swapped.
+    for table in layout.TABLES:
+        if not is_visible(lake, manifest, table) and lake.exists(staged(workspace, table)):
+            lake.swap(staged(workspace, table), layout.partition(table, manifest.job, manifest.as_of))
+    _finish(lake, workspace, manifest)
+
+
+def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
+    if manifest.replaces:
+        _supersede(lake, workspace, manifest, manifest.replaces)
+    # Checkpoints served the publication; the snapshot and the rejects stay, they explain the table. Nobody comes back
+    # to a window that is concluded: they go first.
+    for done in ("staged", "batches", "validated"):
+        if lake.exists(f"{workspace}/{done}"):
+            lake.remove(f"{workspace}/{done}")
+    concluded = manifest.but(state="concluded")
+    write_manifest(lake, workspace, concluded)
+    return concluded
+
+
+def _supersede(lake: Lake, workspace: str, manifest: Manifest, replaced: str) -> None:
+    """Moves the replaced folders out of sight as wholes: a reader that is listing one still finds its file's name."""
+    kept = layout.superseded(manifest.job, manifest.as_of, replaced)
+    for table in layout.TABLES:
+        if lake.exists(staged(workspace, table)):
+            lake.remove(f"{kept}/{table}")
+            lake.rename(staged(workspace, table), f"{kept}/{table}")
+    old = layout.workspace(manifest.job, manifest.as_of, replaced)
+    if replaced != manifest.run_id and has_manifest(lake, old):
+        record = load_manifest(lake, old).but(state="superseded", superseded_by=manifest.run_id)
+        write_manifest(lake, kept, record)
+        write_manifest(lake, old, record)
+
+
+def _undo(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    for table in (layout.METRICS, layout.QUARANTINE):
+        partition = layout.partition(table, manifest.job, manifest.as_of)
+        if not is_visible(lake, manifest, table):
+            continue
+        if lake.exists(staged(workspace, table)):
+            lake.swap(staged(workspace, table), partition)
+        else:
+            lake.rename(partition, staged(workspace, table))
+    write_manifest(lake, workspace, manifest.but(state="running", verdict=None, replaces=None, finished_at=None))
+
+
+def is_visible(lake: Lake, manifest: Manifest, table: str) -> bool:
+    """Whether the partition holds this run's file, by its digest: a name alone may be that of an earlier, damaged one."""
+    key = f"{layout.partition(table, manifest.job, manifest.as_of)}/{layout.part(manifest.run_id)}"
+    return lake.exists(key) and lake.sha256(key) == manifest.files[table].sha256
+
+
+def _visible_run(lake: Lake, manifest: Manifest) -> str | None:
+    """The run whose file the partition of predictions holds."""
+    names = lake.names(layout.partition(layout.PREDICTIONS, manifest.job, manifest.as_of))
+    return names[0].removeprefix("part-").removesuffix(".parquet") if names else None

@@ -1,0 +1,201 @@
+"""A run: what is decided before anything is pulled, and its record in the lake."""
+
+from __future__ import annotations
+
+import copy
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any
+
+from tasks.core import layout
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.project import Definition
+from tasks.core.definitions.window import Window
+from tasks.core.errors import WindowFinished
+from tasks.core.models.model_version import ModelVersion
+from tasks.core.rows.digest import digest_json
+from tasks.core.runs.manifest import (
+    CodeRecord,
+    Manifest,
+    ModelRecord,
+    StageTiming,
+    Trigger,
+    WindowRecord,
+    read_manifest,
+)
+from tasks.core.storage import Folder, Lake
+
+_MANIFEST = "manifest.json"
+_SNAPSHOT_RECORD = "snapshot.json"
+
+
+class Run:
+    """One job, one window, one model version, one state of the code; small, and handed from stage to stage.
+
+    It is never changed. It is no dataclass because Prefect takes those apart, at each task that is given one.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        project: Folder,
+        definition: Definition,
+        window: Window,
+        model: ModelVersion,
+        *,
+        plan_key: str,
+        workspace: str,
+        started_at: dt.datetime,
+    ) -> None:
+        self.lake = lake
+        self.project = project
+        self.definition = definition
+        self.window = window
+        self.model = model
+        self.plan_key = plan_key
+        self.workspace = workspace
+        self.started_at = started_at
+
+    def under(self, workspace: str) -> Run:
+        """The same run, in a workspace of another name."""
+        moved = copy.copy(self)
+        moved.workspace = workspace
+        return moved
+
+    @property
+    def job(self) -> Job:
+        return self.definition.job
+
+    @property
+    def run_id(self) -> str:
+        return self.workspace.rpartition("/")[2]
+
+    @property
+    def name(self) -> str:
+        return f"{self.job.job} {self.window.as_of}"
+
+    def key(self, name: str) -> str:
+        """The key of a file in this run's workspace."""
+        return f"{self.workspace}/{name}"
+
+
+def plan_key(definition: Definition, window: Window, model: ModelVersion, code_digest: str) -> str:
+    """What decides a run's result, but for the rows: a run with another key starts a new workspace."""
+    return digest_json(
+        {
+            "definition": definition.digest,
+            "window": [window.as_of, window.start.isoformat(), window.end.isoformat()],
+            # The same bytes registered twice are two versions, and each row names its own.
+            "model": [model.label, model.digest],
+            "code": code_digest,
+        }
+    )
+
+
+def pulling_name(plan: str) -> str:
+    """The workspace's name until its snapshot is complete."""
+    return f"pulling-{plan[:16]}"
+
+
+def run_id_of(plan: str, snapshot_digest: str) -> str:
+    """The run's name: the plan with the rows that it was applied to."""
+    return f"{plan[:16]}-{snapshot_digest[:16]}"
+
+
+def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], trigger: Trigger) -> Manifest:
+    """The record of a run that has just begun."""
+    window = run.job.window
+    return Manifest(
+        job=run.job.job,
+        as_of=run.window.as_of,
+        run_id=run.run_id,
+        plan_key=run.plan_key,
+        job_digest=run.definition.digest,
+        window=WindowRecord(kind=window.kind, start=run.window.start, end=run.window.end, timezone=window.timezone),
+        model=ModelRecord(
+            name=run.model.name,
+            version=run.model.version,
+            digest=run.model.digest,
+            alias=run.job.model.alias,
+            format=run.model.format,
+        ),
+        code=code,
+        environment=environment,
+        contract_version=run.job.output.version,
+        trigger=trigger,
+        started_at=run.started_at,
+    )
+
+
+def manifest_of(run: Run) -> Manifest:
+    return load_manifest(run.lake, run.workspace)
+
+
+def load_manifest(lake: Folder, workspace: str) -> Manifest:
+    key = f"{workspace}/{_MANIFEST}"
+    return read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+
+
+def has_manifest(lake: Folder, workspace: str) -> bool:
+    return lake.exists(f"{workspace}/{_MANIFEST}")
+
+
+def write_manifest(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    lake.write_bytes(f"{workspace}/{_MANIFEST}", manifest.to_json())
+
+
+def record(run: Run, **changes: Any) -> Manifest:
+    """Adds to the run's record what a stage has found."""
+    manifest = manifest_of(run).but(**changes)
+    write_manifest(run.lake, run.workspace, manifest)
+    return manifest
+
+
+def record_timing(run: Run, stage: str, seconds: float, rows: int | None = None) -> None:
+    """Adds how long a stage took; of a stage that ran again, the last time counts."""
+    timing = StageTiming(
+        stage=stage, seconds=round(seconds, 3), rows_per_second=round(rows / seconds, 1) if rows and seconds else None
+    )
+    others = tuple(one for one in manifest_of(run).timings if one.stage != stage)
+    record(run, timings=(*others, timing))
+
+
+def manifests(lake: Folder, job: str, as_of: str) -> list[Manifest]:
+    """The records of all runs of a window that have one."""
+    folder = layout.runs(job, as_of)
+    return [
+        load_manifest(lake, f"{folder}/{name}") for name in lake.names(folder) if has_manifest(lake, f"{folder}/{name}")
+    ]
+
+
+def published_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
+    """The record of what readers see of this window now, if anything."""
+    return next((one for one in manifests(lake, job, as_of) if one.is_published), None)
+
+
+def published_before(lake: Folder, job: str, as_of: str) -> Iterator[Manifest]:
+    """The records of what readers see of the windows before this one, the latest first."""
+    for label in reversed([label for label in as_of_labels(lake, job) if label < as_of]):
+        if published := published_manifest(lake, job, label):
+            yield published
+
+
+def as_of_labels(lake: Folder, job: str) -> list[str]:
+    """The windows of a job of which the lake holds any run, in the order of time."""
+    return [name.removeprefix("as_of=") for name in lake.names(f"runs/{job}") if name.startswith("as_of=")]
+
+
+def latest_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
+    """The record of the run that began last."""
+    return max(manifests(lake, job, as_of), key=lambda one: one.started_at, default=None)
+
+
+def refuse_finished(lake: Folder, job: str, as_of: str) -> None:
+    """WindowFinished if the window is published: it is left alone, whatever was promoted or upgraded since."""
+    published = published_manifest(lake, job, as_of)
+    if published is not None:
+        raise WindowFinished(
+            f"{job} {as_of} is published: {published.rows.scored:,} rows by run {published.run_id}",
+            state="it was left as it is, and nothing was pulled",
+            next_step=f'lamplighter score {job} --as-of {as_of} --rescore "why", to do it again',
+        )
