@@ -191,7 +191,7 @@ def _row_groups(opened: Any, place: _Place, path: str, pushed: Any, wanted: list
     """
     for fragment in opened.get_fragments(filter=pushed):
         groups = [group.id for part in fragment.split_by_row_group(pushed) for group in part.row_groups]
-        with pq.ParquetFile(place.system.open_input_file(path), pre_buffer=False) as file:
+        with place.system.open_input_file(path) as opened_file, pq.ParquetFile(opened_file, pre_buffer=False) as file:
             for batch in file.iter_batches(batch_rows, row_groups=groups, columns=wanted):
                 kept = pa.Table.from_batches([batch])
                 yield from (kept if pushed is None else kept.filter(pushed)).to_batches()

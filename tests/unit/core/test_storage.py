@@ -265,9 +265,12 @@ def test_what_the_body_raises_passes_unchanged_and_leaves_nothing(lake, raised, 
                 writer.write_table(rows())
             raise raised
 
+    before = open_files()
     with pytest.raises(type(raised)) as passed:
         body()
     assert passed.value is raised
+    # Not even for as long as somebody looks at the error.
+    assert open_files() == before
     assert pq.read_table(lake.path("t/a"))["x"].to_pylist() == [7, 7, 7]
     assert everything_in(lake) == ["t/a"]
 

@@ -1,6 +1,7 @@
 """The lock of a window: one at a time, whoever dies, and nobody is locked out for good."""
 
 import errno
+import fcntl
 import os
 import signal
 import time
@@ -11,7 +12,7 @@ import pytest
 from tasks.core import storage
 from tasks.core.errors import LakeError, LakeFull, WindowBusy
 from tasks.core.storage import Lake
-from tests.lake_tools import Killed, everything_in, failing, processes, run
+from tests.lake_tools import Killed, everything_in, failing, open_files, processes, run
 
 LOCK = "locks/late 2013-07-01.lock"
 HOLD = f"with lake.lock({LOCK!r}, holder='run brave-otter'):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
@@ -66,6 +67,22 @@ def test_a_lock_is_free_when_its_holder_was_killed(lake, holder):
     assert everything_in(lake) == ["locks"]
 
 
+def test_who_opened_the_file_of_a_holder_that_leaves_does_not_hold_the_lock(lake, monkeypatch):
+    """The holder removes the file between another's opening it and locking it: what that one has locked is no lock."""
+    flock, left = fcntl.flock, []
+
+    def leave_first(descriptor, operation):
+        if not left:
+            left.append(lake.path(LOCK).unlink())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", leave_first)
+    with lake.lock(LOCK, holder="me"):
+        assert lake.read_text(LOCK) == "me"
+        with pytest.raises(WindowBusy, match="run by me"), lake.lock(LOCK, holder="another"):
+            pass
+
+
 def test_a_lock_leaves_no_file_whatever_the_block_does(lake):
     for raised in (None, ValueError, Killed):
         with pytest.raises(raised) if raised else lake.lock("locks/other", holder="me"), lake.lock(LOCK, holder="me"):
@@ -107,9 +124,6 @@ def test_a_lock_that_cannot_be_signed_is_not_kept(lake, monkeypatch, call):
 
 
 def test_no_descriptor_is_left_open(lake, monkeypatch):
-    def open_files():
-        return len(os.listdir("/proc/self/fd"))
-
     before = open_files()
     monkeypatch.setattr(storage.fcntl, "flock", failing(errno.ENOLCK))
     with pytest.raises(LakeError, match="No locks available"), lake.lock(LOCK, holder="me"):
