@@ -16,7 +16,7 @@ import pytest
 from tasks.core import storage
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, LakeFull
 from tasks.core.storage import Folder, Lake
-from tests.lake_tools import SCHEMA, Killed, everything_in, failing, processes, rows, write
+from tests.lake_tools import SCHEMA, Killed, everything_in, failing, open_files, processes, rows, write
 
 # Names
 

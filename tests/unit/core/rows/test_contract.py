@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 import pytest
+
 from tasks.core.definitions.column_types import SIMPLE_TYPES, parse_type, type_name
 from tasks.core.definitions.job import Job
 from tasks.core.rows.contract import METRICS_SCHEMA, column_meanings, predictions_schema, quarantine_schema
