@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.secrets import secret_address
+from tasks.shards.label_validation import check_labels
 from tasks.stage import Stage
 
 _PROBE_ROWS = 100
@@ -113,7 +115,8 @@ def _training_of(job: str) -> tuple[Definition, Training]:
 
 
 def _rows(definition: Definition, windows: Any) -> Labelled:
-    return labelled_rows(definition, Folder(Settings().project), windows, secret_address)
+    project = Folder(Settings().project)
+    return labelled_rows(definition, project, windows, secret_address, partial(check_labels, definition))
 
 
 def _make(reference: str) -> Any:

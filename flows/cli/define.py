@@ -41,6 +41,7 @@ def schema() -> None:
 
 def _problem(project: object, name: str) -> str | None:
     from tasks.core.definitions.project import Project  # noqa: PLC0415
+    from tasks.shards.label_validation import labels_suite_of  # noqa: PLC0415
     from tasks.shards.output_validation import output_suite_of  # noqa: PLC0415
     from tasks.shards.validation import suite_of  # noqa: PLC0415
 
@@ -49,6 +50,7 @@ def _problem(project: object, name: str) -> str | None:
         definition = project.load(name)
         suite_of(definition)
         output_suite_of(definition)
+        labels_suite_of(definition)
     except LamplighterError as error:
         return str(error)
     return None

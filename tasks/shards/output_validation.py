@@ -10,13 +10,12 @@ import pyarrow as pa
 
 from tasks.core import layout
 from tasks.core.definitions.project import Definition
-from tasks.core.errors import SuiteError
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.contract import predictions_schema
 from tasks.core.runs.manifest import SuiteRecord
 from tasks.shards import validating
 from tasks.shards.validating import BatchMeasure, Suite
-from tasks.shards.validation import Validation, load_checked, suite_record
+from tasks.shards.validation import Validation, load_checked, refuse_quarantine, suite_record
 
 
 def output_suite_of(definition: Definition) -> Suite | None:
@@ -25,14 +24,7 @@ def output_suite_of(definition: Definition) -> Suite | None:
     if definition.output_suite_text is None or name is None:
         return None
     suite = load_checked(definition.output_suite_text, name, predictions_schema(definition.job))
-    for spec in suite.expectations:
-        if spec.on_failure is not None:
-            raise SuiteError(
-                f"suite '{name}', expectation {spec.index + 1} ({spec.type}): on_failure: {spec.on_failure} is not for "
-                "an output suite, whose rows are scored already",
-                next_step="leave on_failure out, and let the severity decide; rows are kept from being scored by the "
-                "job's own suite",
-            )
+    refuse_quarantine(suite, "an output suite, whose rows are scored already")
     return suite
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 import expectations
 from tasks.core.definitions.project import Definition
+from tasks.core.errors import SuiteError
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.reasons import REJECTS_SCHEMA
 from tasks.core.runs.manifest import ExpectationRecord, SnapshotRecord, SuiteRecord
@@ -34,6 +35,18 @@ def suite_of(definition: Definition) -> Suite | None:
     if definition.suite_text is None or definition.job.suite is None:
         return None
     return load_checked(definition.suite_text, definition.job.suite, definition.job.arrow_schema)
+
+
+def refuse_quarantine(suite: Suite, what: str) -> None:
+    """SuiteError where an expectation would take rows out of what no row can leave any more."""
+    for spec in suite.expectations:
+        if spec.on_failure is not None:
+            raise SuiteError(
+                f"suite '{suite.name}', expectation {spec.index + 1} ({spec.type}): on_failure: {spec.on_failure} is not "
+                f"for {what}",
+                next_step="leave on_failure out, and let the severity decide; rows are kept from being scored by the "
+                "job's own suite",
+            )
 
 
 def validate_batch(task: Validation, batch: int) -> BatchMeasure:

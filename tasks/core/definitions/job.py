@@ -258,6 +258,9 @@ class Labels(Definition):
     query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
     target: ColumnName
     type: TypeName = "bool"
+    suite: Annotated[
+        Name | None, Field(description="The file expectations/<suite>.json, for the labels themselves.")
+    ] = None
 
     @model_validator(mode="after")
     def _check_one_query(self) -> Self:

@@ -42,6 +42,7 @@ class Definition:
     labels_query: str | None
     suite_text: str | None
     output_suite_text: str | None = None
+    labels_suite_text: str | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -82,6 +83,7 @@ class Project:
             labels_query=self._query(job.labels, f"{key}: key 'labels.query_file'") if job.labels else None,
             suite_text=self._suite(job, job.suite, "suite") if suites else None,
             output_suite_text=self._suite(job, job.output.suite, "output.suite") if suites else None,
+            labels_suite_text=self._suite(job, job.labels.suite, "labels.suite") if suites and job.labels else None,
         )
 
     def _query(self, given: SqlSource | Labels, where: str) -> str:

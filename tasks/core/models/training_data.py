@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,8 +50,17 @@ class Labelled:
         return RowDigest.of(hash_rows(self.table)).hex
 
 
-def labelled_rows(definition: Definition, project: Folder, windows: WindowRange, read_block: BlockReader) -> Labelled:
-    """All rows of these windows that have a label. Rows without one (a cancelled flight) are counted and left out."""
+def labelled_rows(
+    definition: Definition,
+    project: Folder,
+    windows: WindowRange,
+    read_block: BlockReader,
+    check_labels: Callable[[pa.Table], None],
+) -> Labelled:
+    """All rows of these windows that have a label. Rows without one (a cancelled flight) are counted and left out.
+
+    `check_labels` is given the labels before they are used, and raises where they are not fit for it.
+    """
     job, labels = definition.job, definition.job.labels
     if labels is None or definition.labels_query is None:
         raise DefinitionError(f"the job '{job.job}' has no labels to train on", next_step="add 'labels' to its YAML")
@@ -58,10 +68,11 @@ def labelled_rows(definition: Definition, project: Folder, windows: WindowRange,
     features = pa.concat_tables(
         _read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans
     )
-    truth_schema = _label_schema(job, labels)
+    truth_schema = label_schema(job, labels)
     truth = pa.concat_tables(
         _read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans
     )
+    check_labels(truth)
     truth = truth.filter(truth[labels.target].is_valid())
     joined = features.join(truth, list(job.keys), join_type="inner").sort_by([(key, "ascending") for key in job.keys])
     if not len(joined):
@@ -112,7 +123,8 @@ def _read(
     return pa.Table.from_batches(batches, schema)
 
 
-def _label_schema(job: Job, labels: Labels) -> pa.Schema:
+def label_schema(job: Job, labels: Labels) -> pa.Schema:
+    """The columns of the labels' query: the job's keys, and the target."""
     if not isinstance(job.source, SqlSource):
         raise DefinitionError(f"the job '{job.job}' reads files; labels are read from a source of type sql")
     keys = [job.arrow_schema.field(key) for key in job.keys]

@@ -1,0 +1,45 @@
+"""Validates labels against their own suite, before a model is fitted on them or held against them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from tasks.core.definitions.project import Definition
+from tasks.core.errors import Blocked
+from tasks.core.models.training_data import label_schema
+from tasks.shards import validating
+from tasks.shards.validating import Suite
+from tasks.shards.validation import load_checked, refuse_quarantine
+
+
+def labels_suite_of(definition: Definition) -> Suite | None:
+    """The suite of the labels, checked against the keys and the target; SuiteError names what is wrong."""
+    labels = definition.job.labels
+    if labels is None or labels.suite is None or definition.labels_suite_text is None:
+        return None
+    suite = load_checked(definition.labels_suite_text, labels.suite, label_schema(definition.job, labels))
+    refuse_quarantine(suite, "labels, of which none is scored")
+    return suite
+
+
+def check_labels(definition: Definition, labels: pa.Table) -> None:
+    """Blocked where an expectation that blocks does not hold; labels without a suite are taken as they are."""
+    suite = labels_suite_of(definition)
+    if suite is None:
+        return
+    rows = np.arange(len(labels), dtype=np.int64)
+    measures = [validating.measure_batch(suite, labels, rows)]
+    needs_whole = validating.whole_table_columns(suite)
+    whole = (
+        validating.measure_whole(suite, lambda names: iter([(labels.select(list(names)), rows)]))
+        if needs_whole
+        else None
+    )
+    blocking = validating.conclude(suite, measures, whole).blocking
+    if blocking:
+        raise Blocked(
+            f"the labels of {definition.job.job} are not fit to train on: {'; '.join(one.sentence for one in blocking)}",
+            state="nothing was fitted or registered",
+            next_step=f"mend the labels' query, or the suite '{suite.name}'",
+        )

@@ -1,0 +1,101 @@
+"""The flow `train`: what it registers, and labels that are not fit to train on."""
+
+import json
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from flows.train import train
+from tasks.core.models.registry import Registry
+from tests.flows.conftest import readings
+
+LABELS = {"query": "SELECT sensor, hot FROM outcomes WHERE at >= :start AND at < :end", "target": "hot", "type": "bool"}
+QUERY = "SELECT sensor, at, kind, x, y FROM readings WHERE at >= :start AND at < :end ORDER BY sensor"
+
+
+@pytest.fixture
+def warehouse(world):
+    """Three days of readings and of what came true (x > 0), in a SQLite file; the job trains on them in order of time."""
+    days = ("2024-05-01", "2024-05-02", "2024-05-03")
+    rows = pd.concat([readings(200, day).assign(sensor=lambda frame, day=day: frame["sensor"] + day) for day in days])
+    rows["at"] = rows["at"].dt.strftime("%Y-%m-%d %H:%M:%S")
+    with sqlite3.connect(world.folder / "warehouse.sqlite") as database:
+        rows.to_sql("readings", database, index=False)
+        rows.assign(hot=(rows["x"] > 0).astype(int))[["sensor", "at", "hot"]].to_sql("outcomes", database, index=False)
+    world.change_job(
+        source={"type": "sql", "driver": "sqlite", "uri": "warehouse.sqlite", "query": QUERY},
+        labels=LABELS | {"suite": "outcomes"},
+        output__columns={"probability": {"method": "predict_proba", "class": True}},
+        training={
+            "estimator": "tests.flows.conftest:logistic_model",
+            "features": ["kind", "x", "y"],
+            "fit": {"first": days[0], "last": days[0]},
+            "calibrate": {"first": days[1], "last": days[1]},
+            "benchmark": {"first": days[2], "last": days[2]},
+        },
+    )
+    unique = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "sensor"}, "severity": "critical"}
+    (world.folder / "expectations/outcomes.json").write_text(json.dumps({"name": "outcomes", "expectations": [unique]}))
+    yield database
+    database.close()
+
+
+def test_registers_a_version_with_benchmark_profile_and_probe_and_promotes_nothing(world, warehouse):
+    version = train("readings", return_state=True).result()
+
+    registry = Registry(world.lake)
+    assert (version.version, registry.aliases("readings")) == (2, {"production": 1})
+    benchmark = registry.benchmark(version)
+    assert (benchmark["rows"], benchmark["first"], benchmark["rows_without_label"]) == (200, "2024-05-03", 0)
+    (auc,) = [metric for metric in benchmark["metrics"] if metric["name"] == "roc_auc"]
+    assert auc["value"] > 0.95
+    assert registry.profile(version)["features"]["rows"] == 200
+    rows, expected = registry.probe(version)
+    assert len(rows) == len(expected) == 100
+    assert np.isfinite(expected["probability"].to_numpy()).all()
+
+
+def test_rows_whose_label_never_came_are_counted(world, warehouse):
+    warehouse.execute("DELETE FROM outcomes WHERE sensor LIKE 's0000%2024-05-03'")
+    warehouse.commit()
+
+    version = train("readings", return_state=True).result()
+
+    assert Registry(world.lake).benchmark(version)["rows_without_label"] == 10
+
+
+def test_labels_that_fail_their_suite_train_nothing(world, warehouse):
+    warehouse.execute("INSERT INTO outcomes SELECT * FROM outcomes LIMIT 1")
+    warehouse.commit()
+
+    state = train("readings", return_state=True)
+
+    assert state.name == "Blocked"
+    assert "not fit to train on: 2 of 201 rows fail expect_column_values_to_be_unique(sensor)" in state.message
+    assert Registry(world.lake).numbers("readings") == [1]
+
+
+def test_a_labels_suite_cannot_quarantine(world, warehouse, capsys):
+    suite = world.folder / "expectations/outcomes.json"
+    found = json.loads(suite.read_text())
+    found["expectations"][0]["meta"] = {"on_failure": "quarantine"}
+    suite.write_text(json.dumps(found))
+
+    state = train("readings", return_state=True)
+
+    assert state.name == "Failed"
+    assert "on_failure: quarantine is not for labels" in state.message
+
+
+def test_ranges_out_of_the_order_of_time_are_refused(world, warehouse):
+    job = yaml.safe_load(world.job_file.read_text())
+    job["training"]["fit"] = {"first": "2024-05-02", "last": "2024-05-02"}
+    world.job_file.write_text(yaml.safe_dump(job))
+
+    state = train("readings", return_state=True)
+
+    assert state.name == "Failed"
+    assert "must follow each other in time and not overlap" in state.message
