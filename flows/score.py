@@ -23,7 +23,7 @@ from tasks.watch import watched
 @told_as_state
 def score(job: JobName, as_of: AsOf, rescore: Reason = "") -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""
-    with watched(), reported(job, as_of), opened(job, as_of, rescore=rescore) as planned:
+    with watched(job, as_of), reported(job, as_of), opened(job, as_of, rescore=rescore) as planned:
         check(planned)
         run = pull(planned)
         conclude_validation(run, on_each(validate_shard, run, deal(run)))

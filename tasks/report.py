@@ -23,6 +23,8 @@ from tasks.stage import Stage
 
 # The index shows the newest windows only; reading more manifests would make every run slower than the one before.
 _WINDOWS_IN_INDEX = 400
+# Other windows' runs write beside this one; none of them takes an hour for a page.
+_HALF_WRITTEN_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
@@ -53,6 +55,7 @@ def write_report(job: str, as_of: str) -> str | None:
         return None
     lake.write_bytes(layout.index_page(job), _index_html(lake, definition).encode())
     lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+    lake.sweep("reports", idle_seconds=_HALF_WRITTEN_SECONDS)
     # Last: where it stands, all of them were written.
     lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
     path = str(lake.path(layout.window_page(job, as_of)))

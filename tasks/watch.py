@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,38 +17,50 @@ from prefect.logging import get_run_logger
 from tasks.core.progress import listening
 
 _PAUSE_SECONDS = 1.0
+_ALL = 100.0
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """Shows how far each stage of this flow run is, while the block runs."""
-    with listening(_Artifacts().show):
+def watched(job: str, as_of: str) -> Iterator[None]:
+    """Shows how far each stage of this window's run is, while the block runs."""
+    with listening(_Artifacts(f"{job} {as_of}").show):
         yield
 
 
-class _Artifacts:
-    """The artifacts of one flow run, and when each was last brought up to date."""
+@dataclass
+class _Shown:
+    """An artifact, the share that it shows in percent, and when it was brought up to date."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[UUID, float]] = {}
+    artifact: UUID
+    share: float
+    at: float
+
+
+class _Artifacts:
+    """The artifacts of one run, one a stage."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._shown: dict[str, _Shown] = {}
+        # Shards report at once: two of them must not make two artifacts of one stage.
+        self._lock = threading.Lock()
 
     def show(self, run: str, stage: str, done: int, total: int | None) -> None:
         """A server that does not answer must not cost the run: the table, not the picture of it, is the point."""
-        if not total:
+        if run != self._run or not total:
             return
         try:
-            self._show(re.sub(r"[^a-z0-9]+", "-", f"{run} {stage}".lower()), stage, done, total)
+            with self._lock:
+                self._show(stage, min(100.0, 100 * done / total))
         except Exception as error:  # noqa: BLE001
             get_run_logger().debug("Progress was not shown: %s", error)
 
-    def _show(self, key: str, stage: str, done: int, total: int) -> None:
-        share: Any = min(100.0, 100 * done / total)
-        known = self._known.get(key)
-        if known is None:
-            self._known[key] = (
-                create_progress_artifact(share, key=key, description=f"{stage}, share of rows"),
-                time.monotonic(),
-            )  # type: ignore[assignment]
-        elif done >= total or time.monotonic() - known[1] >= _PAUSE_SECONDS:
-            update_progress_artifact(known[0], share)
-            self._known[key] = (known[0], time.monotonic())
+    def _show(self, stage: str, share: float) -> None:
+        shown = self._shown.get(stage)
+        if shown is None:
+            key = re.sub(r"[^a-z0-9]+", "-", f"{self._run} {stage}".lower())
+            created: Any = create_progress_artifact(share, key=key, description=f"{stage}, share of rows")
+            self._shown[stage] = _Shown(created, share, time.monotonic())
+        elif share > shown.share and (share >= _ALL or time.monotonic() - shown.at >= _PAUSE_SECONDS):
+            update_progress_artifact(shown.artifact, share)
+            self._shown[stage] = _Shown(shown.artifact, share, time.monotonic())

@@ -1,6 +1,7 @@
 """Rows as they really come: none, one, three hundred columns, every odd value; in any order, and cut anywhere."""
 
 import datetime as dt
+import os
 import shutil
 import types
 
@@ -199,6 +200,16 @@ def test_one_worker_and_two_write_the_same_bytes(world, stopped_clock):
         found.append(world.partition_bytes())
 
     assert found[0] == found[1]
+
+
+def test_half_a_page_of_a_killed_run_is_taken_away_by_a_later_report(world):
+    left = world.folder / "lake/reports/readings/.tmp-0"
+    left.parent.mkdir(parents=True)
+    left.write_text("half a page")
+    os.utime(left, (0, 0))
+
+    assert world.score().name == "Published"
+    assert not left.exists()
 
 
 def test_a_mended_limit_takes_up_what_was_done(world):
