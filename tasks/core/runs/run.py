@@ -132,8 +132,10 @@ def manifest_of(run: Run) -> Manifest:
 
 
 def load_manifest(lake: Folder, workspace: str) -> Manifest:
+    """The record in a workspace. Its run id is the folder's name: a kill may come between the two being changed."""
     key = f"{workspace}/{_MANIFEST}"
-    return read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+    manifest = read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+    return manifest.but(run_id=workspace.rpartition("/")[2])
 
 
 def has_manifest(lake: Folder, workspace: str) -> bool:
