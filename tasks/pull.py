@@ -91,6 +91,7 @@ def _batches(
     """The window's rows: from the source, or from the retained snapshot where the source has forgotten them."""
     if run.job.source.history == "current_only" and _is_past(run):
         workspace, found = _retained(run)
+        snapshot.check_bytes(run.lake, workspace, found)
         columns.recall(found.source_columns)
         with run.lake.parquet(f"{workspace}/{snapshot.SNAPSHOT}") as file:
             earlier = rejects.read_between(
