@@ -186,6 +186,16 @@ def test_an_evening_that_comes_twice_belongs_to_one_window():
     assert window.start <= again_the_24th < window.end
 
 
+def test_a_morning_that_begins_late_belongs_to_one_window():
+    # Toronto, 30 March 1919: at 23:30 it was 0:30 of the 31st, a day without a midnight of its own.
+    spec = daily("America/Toronto")
+    just_after = utc(1919, 3, 31, 4, 36)
+    assert just_after.astimezone(ZoneInfo("America/Toronto")).day == 31
+    window = spec.containing(just_after)
+    assert window.start <= just_after < window.end
+    assert spec.after(window).start == window.end
+
+
 specs = st.builds(
     WindowSpec,
     kind=st.just("interval"),
