@@ -24,7 +24,7 @@ def test_the_digest_is_of_names_and_bytes_of_modules_alone(package):
     digest = provenance.modules_digest((package.name,))
     assert len(digest) == 64
     (package / "notes.txt").write_text("else")
-    (package / "__pycache__").mkdir()
+    (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__/model.cpython-311.pyc").write_bytes(b"x")
     assert provenance.modules_digest((package.name,)) == digest
     changed = {digest}
