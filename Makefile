@@ -33,6 +33,9 @@ bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
 	$(BIN)/python -m tests.crash
 
+up: $(VENV)/.run ## A Prefect server on this machine, whose UI shows every run that is started with its PREFECT_API_URL
+	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
+
 schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
 	$(BIN)/lamplighter schema > deployments/job.schema.json
 
