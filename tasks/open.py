@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any
 
 from prefect.runtime import flow_run
 
@@ -102,15 +101,7 @@ def _resumable(lake: Lake, job: str, as_of: str, plan: str) -> str | None:
 def _begin(run: Run, trigger: Trigger) -> None:
     if has_manifest(run.lake, run.workspace) and snapshot.read_record(run.lake, run.workspace):
         manifest = load_manifest(run.lake, run.workspace)
-        changes: dict[str, Any] = {
-            "state": "running",
-            "verdict": None,
-            "reasons": (),
-            "next_step": "",
-            "finished_at": None,
-            "trigger": trigger,
-        }
-        write_manifest(run.lake, run.workspace, manifest.but(**changes))
+        write_manifest(run.lake, run.workspace, manifest.begun_again(trigger=trigger))
         return
     run.lake.remove(run.workspace)
     first = first_manifest(run, code=provenance.code_record(), environment=provenance.environment(), trigger=trigger)
@@ -121,7 +112,7 @@ def _give_up_others(lake: Lake, run: Run) -> None:
     """Runs of this window that are 'running' while this one holds the lock were killed, and their plan is no more."""
     for one in manifests(lake, run.job.job, run.window.as_of):
         workspace = layout.workspace(one.job, one.as_of, one.run_id)
-        if one.state == "running" and workspace != run.workspace and has_manifest(lake, workspace):
+        if one.state == "running" and workspace != run.workspace:
             given_up = one.but(
                 state="concluded", verdict="failed", reasons=("it was killed, and its plan has changed since",)
             )

@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +26,7 @@ from tasks.core.runs.run import (
     record,
     record_timing,
     run_id_of,
+    write_manifest,
 )
 from tasks.core.source import open_source, retry
 from tasks.secrets import secret_address
@@ -191,8 +191,8 @@ def _taken_up(run: Run, named: Run) -> Run:
             f"{run.name} was pulled again: the same {earlier.rows.pulled:,} rows, for the same model and code",
             state=f"what run {earlier.run_id} published is what this run would write, and stands",
         )
-    begun: dict[str, Any] = {"state": "running", "verdict": None, "reasons": (), "next_step": "", "finished_at": None}
-    record(named, **begun, trigger=fresh.trigger, started_at=run.started_at, superseded_by=None)
+    again = earlier.begun_again(trigger=fresh.trigger, started_at=run.started_at, superseded_by=None)
+    write_manifest(named.lake, named.workspace, again)
     if earlier.snapshot and fresh.snapshot:
         # The rows are the same; what the source calls their types may have changed.
         as_found = earlier.snapshot.model_copy(update={"source_columns": fresh.snapshot.source_columns})

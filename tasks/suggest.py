@@ -17,13 +17,13 @@ from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, WindowBlocked
 from tasks.core.rows.conform import conform
 from tasks.core.rows.digest import hash_rows
+from tasks.core.rows.snapshot import are_given
 from tasks.core.settings import Settings
 from tasks.core.source import open_source
 from tasks.core.storage import Folder, Lake
 from tasks.secrets import secret_address
-from tasks.shards import validating
 from tasks.shards.validating.suggest import suggest_suite
-from tasks.shards.validation import load_checked
+from tasks.shards.validation import judge_table, load_checked
 
 _SEED = 0
 _OF_ROW_COUNT = ("expect_table_row_count_to_be_between",)
@@ -121,8 +121,7 @@ def _scorable(batch: pa.RecordBatch, job: Job, window: Window) -> pa.Table:
     typed, rejections = conform(batch, job.arrow_schema, 0, may_lack=job.may_lack)
     keep = np.ones(typed.num_rows, dtype=bool)
     keep[[row for row, _ in rejections]] = False
-    for name in (*job.keys, *filter(None, [job.event_time])):
-        keep &= typed[name].is_valid().to_numpy(zero_copy_only=False)
+    keep &= are_given(typed, (*job.keys, *filter(None, [job.event_time])))
     if job.event_time:
         times = typed[job.event_time]
         inside = pc.and_(pc.greater_equal(times, window.start), pc.less(times, window.end))
@@ -140,11 +139,7 @@ def _once(hashes: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
 def _that_holds(suite: dict[str, Any], job: Job, sample: Sample) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The suite with only what loads and holds on the very sample; and what was left out, in words."""
     loaded = load_checked(json.dumps(suite), suite["name"], job.arrow_schema)
-    rows = np.arange(len(sample.table), dtype=np.int64)
-    whole = None
-    if validating.whole_table_columns(loaded):
-        whole = validating.measure_whole(loaded, lambda columns: iter([(sample.table.select(list(columns)), rows)]))
-    result = validating.conclude(loaded, [validating.measure_batch(loaded, sample.table, rows)], whole)
+    result = judge_table(loaded, sample.table)
     # How many rows the window has was counted over all of it: a part of them cannot prove it.
     is_part = sample.drawn_from > len(sample.table)
     holds = [one.success or (is_part and one.type in _OF_ROW_COUNT) for one in result.results]

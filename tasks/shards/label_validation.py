@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 
 from tasks.core.definitions.project import Definition
 from tasks.core.errors import Blocked
 from tasks.core.models.training_data import label_schema
-from tasks.shards import validating
 from tasks.shards.validating import Suite
-from tasks.shards.validation import load_checked, refuse_quarantine
+from tasks.shards.validation import judge_table, load_checked, refuse_quarantine
 
 
 def labels_suite_of(definition: Definition) -> Suite | None:
@@ -28,15 +26,7 @@ def check_labels(definition: Definition, labels: pa.Table) -> None:
     suite = labels_suite_of(definition)
     if suite is None:
         return
-    rows = np.arange(len(labels), dtype=np.int64)
-    measures = [validating.measure_batch(suite, labels, rows)]
-    needs_whole = validating.whole_table_columns(suite)
-    whole = (
-        validating.measure_whole(suite, lambda names: iter([(labels.select(list(names)), rows)]))
-        if needs_whole
-        else None
-    )
-    blocking = validating.conclude(suite, measures, whole).blocking
+    blocking = judge_table(suite, labels).blocking
     if blocking:
         raise Blocked(
             f"the labels of {definition.job.job} are not fit to train on: {'; '.join(one.sentence for one in blocking)}",

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
+import numpy as np
 import pyarrow as pa
 
 import expectations
@@ -67,6 +68,15 @@ def conclude_suite(task: Validation, measures: Sequence[BatchMeasure], title: st
         rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.VALIDATED_WHOLE}", whole.rejects_table)
     result = validating.conclude(suite, measures, whole)
     return suite_record(result), validating.render_data_docs(result, title)
+
+
+def judge_table(suite: Suite, table: pa.Table) -> SuiteResult:
+    """The suite's result on a table that is held as one."""
+    rows = np.arange(len(table), dtype=np.int64)
+    whole = None
+    if validating.whole_table_columns(suite):
+        whole = validating.measure_whole(suite, lambda columns: iter([(table.select(list(columns)), rows)]))
+    return validating.conclude(suite, [validating.measure_batch(suite, table, rows)], whole)
 
 
 def suite_record(result: SuiteResult) -> SuiteRecord:

@@ -66,7 +66,20 @@ class Definition(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
 
 
-class SqlSource(Definition):
+class Queried(Definition):
+    """What is read by a query: given in the YAML, or in a file beside it."""
+
+    query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
+    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
+
+    @model_validator(mode="after")
+    def _check_one_query(self) -> Self:
+        if (self.query is None) == (self.query_file is None):
+            raise ValueError("give exactly one of query and query_file")
+        return self
+
+
+class SqlSource(Queried):
     """Rows from a database: any ADBC driver, or SQLite by Python's own."""
 
     type: Literal["sql"]
@@ -85,8 +98,6 @@ class SqlSource(Definition):
     uri_block: Annotated[
         str | None, Field(pattern=r"^[a-z0-9-]+$", description="The Prefect Secret block that holds the address.")
     ] = None
-    query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
-    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
     statement_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
     retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
     history: Literal["replayable", "current_only"] = "replayable"
@@ -95,8 +106,6 @@ class SqlSource(Definition):
     def _check_one_of_each(self) -> Self:
         if sum(v is not None for v in (self.uri, self.uri_env, self.uri_block)) != 1:
             raise ValueError("give exactly one of uri, uri_env and uri_block")
-        if (self.query is None) == (self.query_file is None):
-            raise ValueError("give exactly one of query and query_file")
         return self
 
     @field_validator("uri")
@@ -249,24 +258,14 @@ class WindowRange(Definition):
     last: str
 
 
-class Labels(Definition):
-    """What came true: a query like the source's, over the same windows, of the keys and the target."""
+class Labels(Queried):
+    """What came true: a query like the source's and on its database, of the keys and the target."""
 
-    query: Annotated[
-        str | None, Field(description="SQL on the source's database; binds as the source's query does.")
-    ] = None
-    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
     target: ColumnName
     type: TypeName = "bool"
     suite: Annotated[
         Name | None, Field(description="The file expectations/<suite>.json, for the labels themselves.")
     ] = None
-
-    @model_validator(mode="after")
-    def _check_one_query(self) -> Self:
-        if (self.query is None) == (self.query_file is None):
-            raise ValueError("give exactly one of query and query_file")
-        return self
 
 
 class Training(Definition):

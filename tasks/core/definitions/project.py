@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tasks.core.definitions.job import Job, Labels, SqlSource, holds_secret
+from tasks.core.definitions.job import Job, Queried, SqlSource, holds_secret
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
 from tasks.core.storage import Folder
@@ -86,7 +86,7 @@ class Project:
             labels_suite_text=self._suite(job, job.labels.suite, "labels.suite") if suites and job.labels else None,
         )
 
-    def _query(self, given: SqlSource | Labels, where: str) -> str:
+    def _query(self, given: Queried, where: str) -> str:
         if given.query is not None:
             return given.query
         try:

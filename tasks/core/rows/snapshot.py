@@ -142,7 +142,7 @@ class _Intake:
     def add(self, found: pa.RecordBatch) -> pa.RecordBatch:
         """The batch in its declared types; what is wrong with its rows has been put aside."""
         batch, unconvertible = conform(found, self._job.arrow_schema, self.count, may_lack=self._job.may_lack)
-        keyed = _has_key(batch, self._job.keys)
+        keyed = are_given(batch, self._job.keys)
         row_hashes, key_hashes = hash_rows(batch), hash_rows(batch, self._job.keys)
         self._finder.add(key_hashes, row_hashes, ~keyed)
         self.row_digest += RowDigest.of(row_hashes)
@@ -195,11 +195,12 @@ def _of_event_time(kind: Kind, column: str, what: str) -> Reason:
     return Reason(kind, kind, column, None, f"the event time {column} {what}")
 
 
-def _has_key(batch: pa.RecordBatch, keys: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    keyed = np.ones(batch.num_rows, dtype=bool)
-    for key in keys:
-        keyed &= batch[key].is_valid().to_numpy(zero_copy_only=False)
-    return keyed
+def are_given(batch: pa.RecordBatch, names: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    """Which rows have a value in every one of these columns."""
+    given = np.ones(batch.num_rows, dtype=bool)
+    for name in names:
+        given &= batch[name].is_valid().to_numpy(zero_copy_only=False)
+    return given
 
 
 def _same_reason(rows: rejects.Rows, reason: Reason) -> pa.Table:

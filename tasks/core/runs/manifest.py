@@ -220,6 +220,11 @@ class Manifest(Record):
         """A copy with other values, checked as the whole is."""
         return type(self).model_validate(dict(self) | changes)
 
+    def begun_again(self, **changes: Any) -> Self:
+        """The record of a run that is taken up again: what it was concluded with is no more."""
+        undecided: dict[str, Any] = {"verdict": None, "reasons": (), "next_step": "", "finished_at": None}
+        return self.but(state="running", **undecided, **changes)
+
     def to_json(self) -> bytes:
         return self.model_dump_json(indent=2).encode() + b"\n"
 

@@ -26,7 +26,6 @@ from tasks.core.runs.manifest import (
 from tasks.core.storage import Folder, Lake
 
 _MANIFEST = "manifest.json"
-_SNAPSHOT_RECORD = "snapshot.json"
 
 
 class Run:
