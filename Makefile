@@ -45,7 +45,7 @@ lock:
 	$(LOCK) --extra demo -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
-	$(LOCK) --extra demo --extra postgresql --extra skops --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
+	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
 clean:
 	rm -rf $(VENV) lake .demo dist

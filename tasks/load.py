@@ -16,7 +16,7 @@ def load_checked(run: Run) -> None:
     """Digest, allow-list, library versions, input schema, probe rows; ModelBlocked names the first that fails."""
     started = time.monotonic()
     check_input_schema(run.model, run.job.arrow_schema)
-    model = load_model(Registry(run.lake), run.model)
+    model = load_model(Registry(run.lake), run.model, allowed_types=run.job.model.allowed_types)
     record(run, model=manifest_of(run).model.model_copy(update={"warnings": tuple(model.warnings)}))
     record_timing(run, STAGE, time.monotonic() - started)
 

@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.core import provenance
-from tasks.core.definitions.job import Job, Training
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.modelling import Training
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.errors import DefinitionError
 from tasks.core.models import evaluation

@@ -105,11 +105,11 @@ def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa
 
 
 def _model(task: Scoring) -> LoadedModel:
-    return _load(task.lake, task.model.name, task.model.version, task.model.digest)
+    return _load(task.lake, task.model.name, task.model.version, task.model.digest, task.job.model.allowed_types)
 
 
 @lru_cache(maxsize=2)
-def _load(lake: Lake, name: str, version: int, digest: str) -> LoadedModel:
+def _load(lake: Lake, name: str, version: int, digest: str, allowed_types: tuple[str, ...]) -> LoadedModel:
     """Kept in the process. The parent has tried the probe rows; digests and types are checked here again."""
     registry = Registry(lake)
     found = registry.version(name, version)
@@ -119,7 +119,7 @@ def _load(lake: Lake, name: str, version: int, digest: str) -> LoadedModel:
             state="no row of this batch was scored",
             next_step=f"restore {lake.path('models')}/{name} from a backup",
         )
-    return load_model(registry, found, probe=False)
+    return load_model(registry, found, allowed_types=allowed_types, probe=False)
 
 
 def profiles_of(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile]:

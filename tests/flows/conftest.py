@@ -19,7 +19,7 @@ prepare_prefect(quiet=True)
 from prefect.testing.utilities import prefect_test_harness
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import Prediction
+from tasks.core.definitions.modelling import Prediction
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import expected_outputs, input_frame
 from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature
@@ -187,14 +187,13 @@ def register(
     outputs: dict[str, Prediction],
     sample: pa.Table,
     target=None,
-    allowed_types: tuple[str, ...] = (),
 ):
     """Fits the model on the sample (by default to x > 0), registers it and makes it production."""
     inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
     if target is None:
         target = (sample["x"].to_numpy() > 0).astype(int)
     model.fit(input_frame(sample, inputs), target)
-    signature = Signature(inputs=inputs, outputs=outputs, allowed_types=allowed_types)
+    signature = Signature(inputs=inputs, outputs=outputs)
     probe = sample.slice(0, 20)
     registry = Registry(lake)
     at = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)

@@ -124,7 +124,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_promote_rollback_and_history_tell_who_when_and_why(lamplighter, world):
-    from tasks.core.definitions.job import Prediction
+    from tasks.core.definitions.modelling import Prediction
     from tests.flows.conftest import as_table, logistic_model, register
 
     outputs = {"probability": Prediction(method="predict_proba", class_=1)}

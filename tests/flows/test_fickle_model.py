@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tasks.core.definitions.job import Prediction
+from tasks.core.definitions.modelling import Prediction
 from tests.flows.conftest import DAY, as_table, readings, register
 from tests.flows.fickle_model import TYPE, Fickle
 
@@ -23,6 +23,7 @@ def fickle(world):
     world.change_job(suite=None, limits__batch_rows=BATCH, limits__workers=2)
     world.write_rows(readings(ROWS).assign(x=np.arange(ROWS, dtype=float)))
     _register(world)
+    world.change_job(model__allowed_types=[TYPE])
     return world
 
 
@@ -34,7 +35,6 @@ def _register(world):
         {"x": "float64"},
         {"probability": Prediction(method="predict_proba", class_=1)},
         as_table(readings(20).assign(x=-np.arange(1.0, 21.0))),
-        allowed_types=(TYPE,),
     )
 
 

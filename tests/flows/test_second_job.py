@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from sklearn.datasets import load_diabetes
 
-from tasks.core.definitions.job import Prediction
+from tasks.core.definitions.modelling import Prediction
 from tasks.core.runs.run import latest_manifest, published_manifest
 from tasks.core.storage import Lake
 from tests.flows.conftest import register

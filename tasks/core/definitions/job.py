@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasks.core.definitions.column_types import parse_type
+from tasks.core.definitions.modelling import Labels, ModelChoice, Prediction, Promotion, Training, WindowRange
+from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, TypeName
 from tasks.core.definitions.window import WindowSpec
 from tasks.core.errors import DefinitionError
-
-Name = Annotated[
-    str,
-    Field(
-        pattern=r"^[a-z][a-z0-9_]{0,62}$",
-        description="Lower-case letters, digits and _; it names folders and tables.",
-    ),
-]
-ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
-Reference = Annotated[
-    str, Field(pattern=r"^[\w.]+:\w+$", description="A Python object, as module:name.", examples=["ours.model:build"])
-]
-
-
-def _check_type_name(name: str) -> str:
-    parse_type(name)
-    return name
-
-
-TypeName = Annotated[
-    str,
-    # A list of lists of lists ... has an end before the type is read.
-    Field(
-        max_length=100,
-        description="A column type: string, int64, float64, date, timestamp (UTC), ...",
-        examples=["float64"],
-    ),
-    AfterValidator(_check_type_name),
-]
 
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
@@ -57,26 +29,6 @@ def holds_secret(address: str) -> bool:
     """Whether an address names a user with a password, or a parameter that is one."""
     user_info = (address.partition("://")[2] or address).rpartition("@")[0]
     return ":" in user_info or _SECRET_PARAMETER.search(address) is not None
-
-
-class Definition(BaseModel):
-    """What every part of a definition is: frozen, and strict about unknown keys."""
-
-    # What was put in may be a secret in the wrong place: a traceback is not to show it.
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, hide_input_in_errors=True)
-
-
-class Queried(Definition):
-    """What is read by a query: given in the YAML, or in a file beside it."""
-
-    query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
-    query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
-
-    @model_validator(mode="after")
-    def _check_one_query(self) -> Self:
-        if (self.query is None) == (self.query_file is None):
-            raise ValueError("give exactly one of query and query_file")
-        return self
 
 
 class SqlSource(Queried):
@@ -136,31 +88,6 @@ class FilesSource(Definition):
 
 
 Source = Annotated[SqlSource | FilesSource, Field(discriminator="type")]
-
-
-class ModelChoice(Definition):
-    """Which model scores: a name in the registry, and the alias that is followed."""
-
-    name: Name
-    alias: Name = "production"
-
-
-class Prediction(Definition):
-    """One published column: which method of the model makes it, and for predict_proba of which class."""
-
-    method: Literal["predict", "predict_proba", "decision_function", "score_samples", "transform"] = "predict"
-    class_: Annotated[
-        bool | int | str | None, Field(alias="class", description="The class whose probability or score is published.")
-    ] = None
-    type: TypeName = "float64"
-
-    @model_validator(mode="after")
-    def _check_class(self) -> Self:
-        if self.method == "predict_proba" and self.class_ is None:
-            raise ValueError("predict_proba needs 'class': the label whose probability is published")
-        if self.method in ("predict", "score_samples") and self.class_ is not None:
-            raise ValueError(f"{self.method} takes no 'class'")
-        return self
 
 
 class Volume(Definition):
@@ -251,42 +178,6 @@ class Limits(Definition):
     ] = "auto"
 
 
-class WindowRange(Definition):
-    """Windows from first to last, both included."""
-
-    first: str
-    last: str
-
-
-class Labels(Queried):
-    """What came true: a query like the source's and on its database, of the keys and the target."""
-
-    target: ColumnName
-    type: TypeName = "bool"
-    suite: Annotated[
-        Name | None, Field(description="The file expectations/<suite>.json, for the labels themselves.")
-    ] = None
-
-
-class Training(Definition):
-    """How a version of the model is made: an estimator, its features, and ranges of windows in the order of time."""
-
-    estimator: Reference
-    features: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
-    fit: WindowRange
-    calibrate: WindowRange | None = None
-    benchmark: WindowRange
-
-    @model_validator(mode="after")
-    def _check_time_order(self) -> Self:
-        ranges = [one for one in (self.fit, self.calibrate, self.benchmark) if one]
-        bounds = [bound for one in ranges for bound in (one.first, one.last)]
-        strictly = all(before.last < after.first for before, after in itertools.pairwise(ranges))
-        if bounds != sorted(bounds) or not strictly:
-            raise ValueError("fit, calibrate and benchmark must follow each other in time and not overlap")
-        return self
-
-
 class Job(Definition):
     """One thing scored on a schedule."""
 
@@ -306,6 +197,7 @@ class Job(Definition):
     limits: Limits = Limits()
     labels: Labels | None = None
     training: Training | None = None
+    promotion: Promotion = Promotion()
 
     @model_validator(mode="after")
     def _check_columns_named(self) -> Self:
@@ -316,6 +208,7 @@ class Job(Definition):
                 raise ValueError("training: needs 'labels', the query of what came true")
             self._must_be_declared("training.features", self.training.features)
             _must_be_distinct("training.features", self.training.features)
+        self._must_be_declared("promotion.slices", tuple(self.promotion.slices))
         _must_be_distinct("keys", self.keys)
         _must_be_distinct("output.pass_through", self.output.pass_through)
         _must_be_distinct("columns", self.columns)
@@ -343,14 +236,18 @@ class Job(Definition):
         return self
 
     @model_validator(mode="after")
-    def _check_training_windows(self) -> Self:
-        ranges = [self.training.fit, self.training.calibrate, self.training.benchmark] if self.training else []
+    def _check_windows_named(self) -> Self:
+        of_training = [self.training.fit, self.training.calibrate, self.training.benchmark] if self.training else []
+        self._must_be_windows("training", of_training)
+        self._must_be_windows("promotion", [self.promotion.windows])
+        return self
+
+    def _must_be_windows(self, key: str, ranges: Iterable[WindowRange | None]) -> None:
         for bound in (bound for one in ranges if one for bound in (one.first, one.last)):
             try:
                 self.window.parse(bound)
             except DefinitionError as error:
-                raise ValueError(f"training: {error.failed}") from error
-        return self
+                raise ValueError(f"{key}: {error.failed}") from error
 
     def _must_be_declared(self, key: str, names: tuple[str, ...]) -> None:
         if missing := [name for name in names if name not in self.columns]:

@@ -12,7 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from tasks.core.definitions.job import Job, Queried, SqlSource, holds_secret
+from tasks.core.definitions.job import Job, SqlSource, holds_secret
+from tasks.core.definitions.terms import Queried
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
 from tasks.core.storage import Folder
@@ -29,6 +30,8 @@ _DECIDES_NOTHING: Any = {
     "owner": True,
     "labels": True,
     "training": True,
+    "promotion": True,
+    "model": {"allowed_types"},
     "limits": {"workers", "batch_timeout_seconds", "isolate"},
 }
 
@@ -46,7 +49,7 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """Of what decides a run: a comment in the YAML, its owner, its training or its number of workers do not."""
+        """Of what decides a run: a comment in the YAML, its owner, its training, its promotion or its number of workers do not."""
         decides = self.job.model_dump(mode="json", exclude=_DECIDES_NOTHING)
         # The order of columns is that of the published tables, and a digest does not see the order of keys.
         order = [list(self.job.columns), list(self.job.output.columns)]

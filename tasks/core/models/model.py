@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.core.definitions.job import Prediction
+from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.formats import Format, get_format
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
@@ -45,8 +45,8 @@ def load_model(
 ) -> LoadedModel:
     """The model of a version, through the gate: digest, allow-list, library versions, input schema, probe rows.
 
-    `allowed_types` are the job's own, beside those accepted when the version was registered. A child process that
-    loads what its parent has just probed may leave the probe out; nothing else. ModelBlocked names the file and the fix.
+    `allowed_types` are the job's own: neither the file nor the registry can add to them. A child process that loads
+    what its parent has just probed may leave the probe out; nothing else. ModelBlocked names the file and the fix.
     """
     contents = {file: registry.read(version, file) for file in version.manifest.files}
     model_format = get_format(version.signature.format)
@@ -132,11 +132,10 @@ def _loaded(
     registry: Registry, version: ModelVersion, content: bytes, allowed_types: Collection[str]
 ) -> tuple[Any, list[str]]:
     """The estimator, and what its libraries warned of while it was built, each once."""
-    accepted = {*version.signature.allowed_types, *allowed_types}
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            estimator = get_format(version.signature.format).load(content, accepted)
+            estimator = get_format(version.signature.format).load(content, allowed_types)
     except ModelBlocked as error:
         path = registry.lake.path(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
         raise ModelBlocked(f"{path}: {error.failed}", state=error.state, next_step=error.next_step) from error

@@ -12,8 +12,8 @@ import pyarrow as pa
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import ColumnName, Definition, Name, Prediction, TypeName
-from tasks.core.models.formats.allow_list import is_forbidden
+from tasks.core.definitions.modelling import Prediction
+from tasks.core.definitions.terms import ColumnName, Definition, Name, TypeName
 from tasks.core.runs.manifest import CodeRecord
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -83,16 +83,9 @@ class Signature(Definition):
     format: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*$")] = "joblib"
     inputs: InputSchema
     outputs: Annotated[dict[ColumnName, Prediction], Field(min_length=1)]
-    allowed_types: tuple[str, ...] = ()
     probe_rtol: Annotated[float, Field(ge=0, lt=1, description="Relative tolerance of floats; all else is exact.")] = (
         1e-9
     )
-
-    @model_validator(mode="after")
-    def _check_types(self) -> Self:
-        if never := [name for name in self.allowed_types if is_forbidden(name)]:
-            raise ValueError(f"allowed_types: {never} can run anything, and nobody can allow them")
-        return self
 
     @property
     def model_file(self) -> str:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tasks.core.definitions.column_types import parse_type, type_name
-from tasks.core.definitions.job import Prediction
+from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion
 

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
 from tasks.core.definitions.column_types import type_name
-from tasks.core.definitions.job import Name
+from tasks.core.definitions.terms import Name
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, ModelBlocked, ModelNotFound
 from tasks.core.models.formats import get_format
 from tasks.core.models.model_events import aliases_in, last_event, moved, recalled_in, why_recalled, withdrawn

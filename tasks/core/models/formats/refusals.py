@@ -16,7 +16,7 @@ def refused(names: Sequence[str]) -> ModelBlocked:
         state="nothing in the file was run",
         next_step=f"Nobody can allow {', '.join(never)}: do not trust this file"
         if never
-        else "add these to allowed_types, if you know what they are and who wrote the file",
+        else "add these to model.allowed_types in the job's YAML, if you know what they are and who wrote the file",
     )
 
 

@@ -1,7 +1,7 @@
 """skops files: a tree of types and values that is audited as a whole before any of it is made. No pickle.
 
 What skops trusts by itself is little: trees are not among it, because scikit-learn follows the numbers inside them
-without looking. Every other type must stand in the version's or the job's own allowed_types.
+without looking. Every other type must stand in the job's own allowed_types.
 """
 
 from __future__ import annotations

@@ -1,0 +1,106 @@
+"""What a job says of its model: which one it is, what it publishes, how it is trained, and what it must prove."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, Reference, TypeName
+
+TypePath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)]
+
+
+class ModelChoice(Definition):
+    """Which model scores: a name in the registry, and the alias that is followed."""
+
+    name: Name
+    alias: Name = "production"
+    allowed_types: Annotated[
+        tuple[TypePath, ...],
+        Field(
+            description="Types and functions, as module.Name, that the model's file may name beside the default list."
+        ),
+    ] = ()
+
+
+class Prediction(Definition):
+    """One published column: which method of the model makes it, and for predict_proba of which class."""
+
+    method: Literal["predict", "predict_proba", "decision_function", "score_samples", "transform"] = "predict"
+    class_: Annotated[
+        bool | int | str | None, Field(alias="class", description="The class whose probability or score is published.")
+    ] = None
+    type: TypeName = "float64"
+
+    @model_validator(mode="after")
+    def _check_class(self) -> Self:
+        if self.method == "predict_proba" and self.class_ is None:
+            raise ValueError("predict_proba needs 'class': the label whose probability is published")
+        if self.method in ("predict", "score_samples") and self.class_ is not None:
+            raise ValueError(f"{self.method} takes no 'class'")
+        return self
+
+
+class WindowRange(Definition):
+    """Windows from first to last, both included."""
+
+    first: str
+    last: str
+
+
+class Labels(Queried):
+    """What came true: a query like the source's and on its database, of the keys and the target."""
+
+    target: ColumnName
+    type: TypeName = "bool"
+    suite: Annotated[
+        Name | None, Field(description="The file expectations/<suite>.json, for the labels themselves.")
+    ] = None
+
+
+class Training(Definition):
+    """How a version of the model is made: an estimator, its features, and ranges of windows in the order of time."""
+
+    estimator: Reference
+    features: Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+    fit: WindowRange
+    calibrate: WindowRange | None = None
+    benchmark: WindowRange
+
+    @model_validator(mode="after")
+    def _check_time_order(self) -> Self:
+        ranges = [one for one in (self.fit, self.calibrate, self.benchmark) if one]
+        bounds = [bound for one in ranges for bound in (one.first, one.last)]
+        strictly = all(before.last < after.first for before, after in itertools.pairwise(ranges))
+        if bounds != sorted(bounds) or not strictly:
+            raise ValueError("fit, calibrate and benchmark must follow each other in time and not overlap")
+        return self
+
+
+class Promotion(Definition):
+    """What a version must prove on labelled rows, beside production, before it takes its place."""
+
+    windows: Annotated[
+        WindowRange | None, Field(description="The labelled windows of the comparison; none: those of the benchmark.")
+    ] = None
+    metric: Annotated[
+        str | None, Field(description="A metric of the benchmark, such as roc_auc or rmse; none: the first of them.")
+    ] = None
+    may_lose: Annotated[
+        float,
+        Field(ge=0, description="How much worse the metric may be, in its own unit, at the worse end of the interval."),
+    ] = 0.005
+    slices: dict[ColumnName, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="Columns by whose values the rows are cut, each with what the metric may lose in any slice.",
+    )
+    calibration_may_lose: Annotated[
+        float, Field(ge=0, description="How much the expected calibration error of a probability may rise.")
+    ] = 0.01
+    speed_at_least: Annotated[float, Field(ge=0, description="Rows a second, as a multiple of production's.")] = 0.5
+    memory_at_most: Annotated[float, Field(gt=0, description="Peak memory, as a multiple of production's.")] = 2.0
+    approval: Annotated[
+        bool, Field(description="Whether a person must agree, in the Prefect UI, before the alias moves.")
+    ] = False
