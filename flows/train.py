@@ -6,6 +6,7 @@ from prefect import flow
 from flows.parameters import JobName
 from tasks.core.models.model_version import ModelVersion
 from tasks.outcome import told_as_state
+from tasks.report_model import report_model
 from tasks.train import fit, register
 
 
@@ -13,5 +14,6 @@ from tasks.train import fit, register
 @told_as_state
 def train(job: JobName) -> ModelVersion:
     """Fits the job's estimator on past windows, benchmarks it on later ones, and registers it as a new version."""
-    fitted = fit(job)
-    return register(job, fitted, "lamplighter train")
+    version = register(job, fit(job), "lamplighter train")
+    report_model(version.name)
+    return version

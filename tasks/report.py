@@ -13,6 +13,8 @@ from tasks.core import layout, pages
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.errors import LamplighterError, WindowBusy, WindowFinished
+from tasks.core.models.model_events import reigns
+from tasks.core.models.registry import Registry
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
 from tasks.core.runs.manifest import Manifest
@@ -133,7 +135,27 @@ def _home_html(lake: Lake, project: Project) -> str:
                     windows=len(as_of_labels(lake, name)),
                 )
             )
-    return pages.render_home(lines)
+    return pages.render_home(lines, _models(lake))
+
+
+def _models(lake: Lake) -> list[pages.ModelLine]:
+    """The models that have a page: it is written at their first change."""
+    registry = Registry(lake)
+    lines = []
+    for name in registry.names():
+        page = layout.model_page(name)
+        if lake.exists(page):
+            now = [one for one in reigns(registry.history(name)) if one.alias == "production" and one.ended is None]
+            lines.append(
+                pages.ModelLine(
+                    model=name,
+                    href=page.removeprefix("reports/"),
+                    production=now[0].version if now else None,
+                    since=now[0].since if now else None,
+                    versions=len(registry.numbers(name)),
+                )
+            )
+    return lines
 
 
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:

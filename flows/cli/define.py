@@ -1,4 +1,4 @@
-"""Commands about definitions: check, schema."""
+"""Commands about definitions: check, schema, deployments."""
 
 from __future__ import annotations
 
@@ -37,6 +37,20 @@ def schema() -> None:
     from tasks.core.definitions.job import job_json_schema  # noqa: PLC0415
 
     typer.echo(json.dumps(job_json_schema(), indent=2))
+
+
+@app.command()
+def deployments() -> None:
+    """Print what Prefect is told of this project's jobs: deployments/prefect.yaml."""
+    from tasks.core.definitions.deployments import prefect_yaml  # noqa: PLC0415
+    from tasks.core.definitions.project import Project  # noqa: PLC0415
+    from tasks.core.provenance import code_record  # noqa: PLC0415
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Folder  # noqa: PLC0415
+
+    project = Project(Folder(Settings().project))
+    jobs = [project.load(name).job for name in project.job_names()]
+    typer.echo(prefect_yaml(jobs, code_record().version), nl=False)
 
 
 def _problem(project: object, name: str) -> str | None:

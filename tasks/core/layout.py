@@ -54,6 +54,11 @@ def index_page(job: str) -> str:
     return f"reports/{job}/index.html"
 
 
+def model_page(model: str) -> str:
+    """No job's name begins with _: its pages can never lie here."""
+    return f"reports/_models/{model}/index.html"
+
+
 HOME_PAGE = "reports/index.html"
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import pathlib
+import sqlite3
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,8 @@ from tasks.core.runs.run import latest_manifest, published_manifest
 from tasks.core.storage import Lake
 
 DAY = "2024-05-01"
+LABELS = {"query": "SELECT sensor, hot FROM outcomes WHERE at >= :start AND at < :end", "target": "hot", "type": "bool"}
+QUERY = "SELECT sensor, at, kind, x, y FROM readings WHERE at >= :start AND at < :end ORDER BY sensor"
 COLUMNS = {"sensor": "string", "at": "timestamp", "kind": "string", "x": "float64", "y": "float64"}
 
 
@@ -160,6 +163,32 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(made.folder))
     monkeypatch.setenv("LAMPLIGHTER_LAKE", str(made.folder / "lake"))
     return made
+
+
+def make_warehouse(world: World) -> sqlite3.Connection:
+    """Three days of readings and of what came true (x > 0), in a SQLite file; the job trains on them in order of time."""
+    days = ("2024-05-01", "2024-05-02", "2024-05-03")
+    rows = pd.concat([readings(200, day).assign(sensor=lambda frame, day=day: frame["sensor"] + day) for day in days])
+    rows["at"] = rows["at"].dt.strftime("%Y-%m-%d %H:%M:%S")
+    database = sqlite3.connect(world.folder / "warehouse.sqlite")
+    with database:
+        rows.to_sql("readings", database, index=False)
+        rows.assign(hot=(rows["x"] > 0).astype(int))[["sensor", "at", "hot"]].to_sql("outcomes", database, index=False)
+    world.change_job(
+        source={"type": "sql", "driver": "sqlite", "uri": "warehouse.sqlite", "query": QUERY},
+        labels=LABELS | {"suite": "outcomes"},
+        output__columns={"probability": {"method": "predict_proba", "class": True}},
+        training={
+            "estimator": "tests.flows.conftest:logistic_model",
+            "features": ["kind", "x", "y"],
+            "fit": {"first": days[0], "last": days[0]},
+            "calibrate": {"first": days[1], "last": days[1]},
+            "benchmark": {"first": days[2], "last": days[2]},
+        },
+    )
+    unique = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "sensor"}, "severity": "critical"}
+    (world.folder / "expectations/outcomes.json").write_text(json.dumps({"name": "outcomes", "expectations": [unique]}))
+    return database
 
 
 def logistic_model():

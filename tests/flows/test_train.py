@@ -1,44 +1,19 @@
 """The flow `train`: what it registers, and labels that are not fit to train on."""
 
 import json
-import sqlite3
 
 import numpy as np
-import pandas as pd
 import pytest
 import yaml
 
 from flows.train import train
 from tasks.core.models.registry import Registry
-from tests.flows.conftest import readings
-
-LABELS = {"query": "SELECT sensor, hot FROM outcomes WHERE at >= :start AND at < :end", "target": "hot", "type": "bool"}
-QUERY = "SELECT sensor, at, kind, x, y FROM readings WHERE at >= :start AND at < :end ORDER BY sensor"
+from tests.flows.conftest import make_warehouse
 
 
 @pytest.fixture
 def warehouse(world):
-    """Three days of readings and of what came true (x > 0), in a SQLite file; the job trains on them in order of time."""
-    days = ("2024-05-01", "2024-05-02", "2024-05-03")
-    rows = pd.concat([readings(200, day).assign(sensor=lambda frame, day=day: frame["sensor"] + day) for day in days])
-    rows["at"] = rows["at"].dt.strftime("%Y-%m-%d %H:%M:%S")
-    with sqlite3.connect(world.folder / "warehouse.sqlite") as database:
-        rows.to_sql("readings", database, index=False)
-        rows.assign(hot=(rows["x"] > 0).astype(int))[["sensor", "at", "hot"]].to_sql("outcomes", database, index=False)
-    world.change_job(
-        source={"type": "sql", "driver": "sqlite", "uri": "warehouse.sqlite", "query": QUERY},
-        labels=LABELS | {"suite": "outcomes"},
-        output__columns={"probability": {"method": "predict_proba", "class": True}},
-        training={
-            "estimator": "tests.flows.conftest:logistic_model",
-            "features": ["kind", "x", "y"],
-            "fit": {"first": days[0], "last": days[0]},
-            "calibrate": {"first": days[1], "last": days[1]},
-            "benchmark": {"first": days[2], "last": days[2]},
-        },
-    )
-    unique = {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "sensor"}, "severity": "critical"}
-    (world.folder / "expectations/outcomes.json").write_text(json.dumps({"name": "outcomes", "expectations": [unique]}))
+    database = make_warehouse(world)
     yield database
     database.close()
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from dataclasses import dataclass
+
 from tasks.core.errors import Blocked, ModelBlocked
 from tasks.core.models.model_version import Event
 
@@ -53,3 +56,46 @@ def moved(name: str, alias: str, current: int | None, expected: object) -> Block
         state="somebody else moved it meanwhile; nothing was changed here",
         next_step=f"look at `lamplighter history {name}`, and decide again",
     )
+
+
+@dataclass(frozen=True)
+class Reign:
+    """How long an alias named a version, by whose change, and what ended it; None while it lasts."""
+
+    began: Event
+    ended: Event | None
+
+    @property
+    def alias(self) -> str:
+        return self.began.alias or ""
+
+    @property
+    def version(self) -> int:
+        return self.began.version or 0
+
+    @property
+    def since(self) -> dt.datetime:
+        return self.began.at
+
+    @property
+    def until(self) -> dt.datetime | None:
+        return self.ended.at if self.ended else None
+
+
+def reigns(events: list[Event]) -> list[Reign]:
+    """Every time that an alias named a version, the one that began last first."""
+    lasting: dict[str, Event] = {}
+    found: list[Reign] = []
+    for event in events:
+        ended = [alias for alias, began in lasting.items() if _ends(event, alias, began)]
+        found += [Reign(lasting.pop(alias), event) for alias in ended]
+        if event.action == "set_alias" and event.alias:
+            lasting[event.alias] = event
+    found += [Reign(began, None) for began in lasting.values()]
+    return sorted(found, key=lambda one: one.began.sequence, reverse=True)
+
+
+def _ends(event: Event, alias: str, began: Event) -> bool:
+    if event.action == "recall":
+        return event.version == began.version
+    return event.alias == alias

@@ -9,18 +9,22 @@ from tasks.core.pages.inputs import (
     IndexPage,
     JobLine,
     Link,
+    ModelLine,
     PublishedColumn,
     QuarantineExample,
     WindowPage,
     WindowPoint,
 )
 from tasks.core.pages.markdown import render_markdown, summary_rows
+from tasks.core.pages.model_view import ModelPage, render_model
 from tasks.core.pages.window_view import render_window
 
 __all__ = [
     "IndexPage",
     "JobLine",
     "Link",
+    "ModelLine",
+    "ModelPage",
     "PublishedColumn",
     "QuarantineExample",
     "WindowPage",
@@ -28,6 +32,7 @@ __all__ = [
     "render_home",
     "render_index",
     "render_markdown",
+    "render_model",
     "render_window",
     "summary_rows",
 ]

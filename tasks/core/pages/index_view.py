@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
-from tasks.core.pages.inputs import IndexPage, JobLine, WindowPoint
+from tasks.core.pages.inputs import IndexPage, JobLine, ModelLine, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
 from tasks.core.runs.manifest import Verdict
 
@@ -87,8 +87,8 @@ def render_index(page: IndexPage) -> str:
     )
 
 
-def render_home(jobs: Sequence[JobLine]) -> str:
-    """The list of jobs, those whose last window needs a look first."""
+def render_home(jobs: Sequence[JobLine], models: Sequence[ModelLine] = ()) -> str:
+    """The list of jobs, those whose last window needs a look first, and the list of models."""
     order = {verdict: rank for rank, verdict in enumerate(verdicts.WORST_FIRST)}
     ranked = sorted(jobs, key=lambda one: (order[one.last.verdict] if one.last else len(order), one.job))
     lines = [
@@ -100,6 +100,8 @@ def render_home(jobs: Sequence[JobLine]) -> str:
         "home.html.jinja",
         lines=lines,
         jobs_count=len(jobs),
+        models=models[:MOST_JOBS],
+        models_count=len(models),
         heading=_home_heading(len(jobs), need),
     )
 

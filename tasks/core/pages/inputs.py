@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,17 @@ class JobLine:
     description: str = ""
     last: WindowPoint | None = None
     windows: int = 0
+
+
+@dataclass(frozen=True)
+class ModelLine:
+    """One model in the list of models; `production` is the version that this alias names, and `since` when it began."""
+
+    model: str
+    href: str
+    production: int | None = None
+    since: dt.datetime | None = None
+    versions: int = 0
 
 
 def run_seconds(manifest: Manifest) -> float | None:

@@ -6,7 +6,6 @@ import json
 import math
 import re
 import xml.etree.ElementTree as ET
-from html.parser import HTMLParser
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,7 +38,10 @@ from tests.page_samples import (
     COLUMNS,
     DIGEST,
     EXAMPLE,
+    HOSTILE,
+    SCRIPT,
     TOO_SHORT,
+    Page,
     blocked,
     categorical,
     drift,
@@ -50,57 +52,6 @@ from tests.page_samples import (
     utc,
     window_page,
 )
-
-SCRIPT = "<script>alert(1)</script>"
-HOSTILE = [
-    SCRIPT,
-    "\"><img src=x onerror=alert(1)>'",
-    "</style></title></svg><b>",
-    "javascript:alert(1)",
-    "{{ 7 * 7 }}{% raw %}",
-    "\N{RIGHT-TO-LEFT OVERRIDE}مرحبا &amp; \N{LEFT-TO-RIGHT MARK}",
-    "x" * 300,
-    "a\x00b\x1bc\x7f\ufffe",
-]
-VOID = {"meta", "link", "br", "img"}
-
-
-class Page(HTMLParser):
-    """A page taken apart: its elements with their attributes, its text, and whether every element was closed."""
-
-    def __init__(self, html):
-        super().__init__(convert_charrefs=True)
-        self.elements, self.words, self._open = [], [], []
-        self.feed(html)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag, attrs):
-        assert len(attrs) == len(dict(attrs)), f"an attribute stands twice in {tag}"
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag):
-        assert self._open.pop() == tag
-
-    def handle_data(self, data):
-        if self._open[-1:] != ["style"]:
-            self.words.append(data)
-
-    @property
-    def text(self):
-        return " ".join(" ".join(self.words).split())
-
-    @property
-    def structure(self):
-        return [(tag, tuple(attributes)) for tag, attributes in self.elements]
-
-    def values(self, attribute):
-        return [attributes[attribute] for _, attributes in self.elements if attribute in attributes]
 
 
 def point(as_of="2013-07-27", **changes):
