@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 JobName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="A job: the name of its YAML file.")]
 AsOf = Annotated[
@@ -17,7 +17,47 @@ AsOf = Annotated[
 ModelName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="A model: its name in the registry.")]
 Version = Annotated[int, Field(ge=1, description="A version's number in the registry.")]
 Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="The alias that is moved.")]
-Why = Annotated[str, Field(min_length=3, max_length=500, description="Why; it stays in the history for ever.")]
+Why = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True),
+    Field(min_length=3, max_length=500, description="Why; it stays in the history for ever."),
+]
+LabelledJob = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z][a-z0-9_]{0,62})?$",
+        description="The job whose labelled rows are scored; empty: the only one of this model that has labels.",
+    ),
+]
+Force = Annotated[
+    bool, Field(description="Move the alias although a check failed. The history says so for ever, and which.")
+]
 Reason = Annotated[
     str, Field(max_length=500, description="Why a published window is scored again. Empty: it is left alone.")
 ]
+FromSnapshot = Annotated[
+    bool, Field(description="Read the snapshot that was kept of this window, where there is one, and not the source.")
+]
+First = Annotated[
+    str,
+    Field(
+        pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{4}Z)?)?$",
+        description="The first window of the range; empty: every window that a recall has queued.",
+    ),
+]
+Last = Annotated[
+    str,
+    Field(
+        pattern=r"^(\d{4}-\d{2}-\d{2}(T\d{4}Z)?)?$",
+        description="The last window of the range, included; empty: the first alone.",
+    ),
+]
+Queued = Annotated[
+    bool, Field(description="Only the windows that a recall has queued; of these all, or those in the range.")
+]
+Rescore = Annotated[bool, Field(description="Score windows again that are published; else they are left alone.")]
+Repull = Annotated[bool, Field(description="Read the source again, and not the snapshots that were kept.")]
+KeepUntilReplaced = Annotated[
+    bool, Field(description="Leave what readers see until a backfill has scored each window again, in its place.")
+]
+PlanOnly = Annotated[bool, Field(description="Say what would be done, and change nothing.")]

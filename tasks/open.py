@@ -11,7 +11,8 @@ from prefect.runtime import flow_run
 from tasks.core import layout, progress, provenance
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.definitions.window import Window
-from tasks.core.errors import Blocked, LakeError, LamplighterError
+from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterError
+from tasks.core.models.mirror import followed
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
 from tasks.core.runs.manifest import Trigger
@@ -23,6 +24,7 @@ from tasks.core.runs.run import (
     load_manifest,
     manifests,
     plan_key,
+    published_manifest,
     pulling_name,
     refuse_finished,
     write_manifest,
@@ -32,9 +34,12 @@ from tasks.core.storage import Folder, Lake
 
 
 @contextlib.contextmanager
-def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime | None = None) -> Iterator[Run]:
+def opened(
+    job: str, as_of: str, *, rescore: str = "", from_snapshot: bool = False, started_at: dt.datetime | None = None
+) -> Iterator[Run]:
     """Holds the window for one run: its lock, its plan, its workspace. What the block raises becomes the verdict.
 
+    With `from_snapshot` the rows are those of a retained snapshot, where there is one, and not the source's.
     WindowFinished if the window is published and nobody asked for it again; WindowBusy if another run holds it.
     """
     settings = Settings()
@@ -42,7 +47,7 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
     started_at = started_at or now()
-    trigger = _trigger(rescore)
+    trigger = _trigger(rescore, from_snapshot=from_snapshot)
     with lake.lock(
         layout.lock(job, as_of), holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC"
     ):
@@ -61,19 +66,53 @@ def opened(job: str, as_of: str, *, rescore: str = "", started_at: dt.datetime |
             progress.forget(run.name)
 
 
+@contextlib.contextmanager
+def reopened(job: str, as_of: str) -> Iterator[Run]:
+    """Holds a published window for what is added beside it: the run that readers see, whose verdict stands in any case.
+
+    DefinitionError if nothing is published; WindowBusy if a run holds the window.
+    """
+    settings = Settings()
+    lake, project = Lake(settings.lake), Folder(settings.project)
+    definition = Project(project).load(job)
+    window, started_at = definition.job.window.parse(as_of), now()
+    with lake.lock(
+        layout.lock(job, as_of), holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC"
+    ):
+        recover(lake, job, as_of)
+        seen = published_manifest(lake, job, as_of)
+        if seen is None:
+            raise DefinitionError(
+                f"{job} {as_of} is not published", next_step=f"lamplighter score {job} --as-of {as_of}"
+            )
+        model = Registry(lake).version(seen.model.name, seen.model.version)
+        workspace = layout.workspace(job, as_of, seen.run_id)
+        run = Run(
+            lake, project, definition, window, model, plan_key=seen.plan_key, workspace=workspace, started_at=started_at
+        )
+        try:
+            yield run
+        finally:
+            progress.forget(run.name)
+
+
 def now() -> dt.datetime:
     """The present, in UTC: read here, and an argument everywhere below."""
     return dt.datetime.now(dt.UTC)
 
 
-def _trigger(rescore: str) -> Trigger:
-    parameters = {"flow_run_id": str(flow_run.id) if flow_run.id else None, "rescore_reason": rescore or None}
-    return Trigger(kind="rescore" if rescore else "score", **parameters)
+def _trigger(rescore: str, *, from_snapshot: bool) -> Trigger:
+    return Trigger(
+        kind="rescore" if rescore else "score",
+        flow_run_id=str(flow_run.id) if flow_run.id else None,
+        rescore_reason=rescore or None,
+        from_snapshot=from_snapshot,
+    )
 
 
 def _planned(lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime) -> Run:
     job = definition.job
-    model = Registry(lake).alias(job.model.name, job.model.alias)
+    model = followed(Registry(lake), job, at=started_at)
     plan = plan_key(definition, window, model, provenance.code_record().digest)
     workspace = _resumable(lake, job.job, window.as_of, plan) or layout.workspace(
         job.job, window.as_of, pulling_name(plan)

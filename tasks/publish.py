@@ -6,6 +6,8 @@ import datetime as dt
 import time
 
 from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
+from tasks.core.models.model_events import refuse_recalled
+from tasks.core.models.registry import Registry
 from tasks.core.runs import metrics, staging
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.publication import publish_staged
@@ -30,6 +32,8 @@ def publish_run(run: Run) -> Manifest:
     files[METRICS] = staging.stage_metrics(run, manifest, metrics.of_run(manifest))
     record_timing(run, STAGE, time.monotonic() - started, rows.scored)
     intent = manifest_of(run).but(files=files, verdict=_verdict(manifest), reasons=_warnings(manifest))
+    # Last: a recall that comes later waits for this window's lock, and finds what is published here.
+    refuse_recalled(Registry(run.lake).history(run.model.name), run.model.name, run.model.version)
     return publish_staged(run.lake, run.workspace, intent, finished_at=dt.datetime.now(dt.UTC))
 
 

@@ -33,6 +33,7 @@ from tasks.secrets import secret_address
 from tasks.stage import Stage
 
 STAGE = "pull"
+_PUBLISHED = ("published", "published_with_warnings")
 
 
 def pull_window(run: Run) -> Run:
@@ -88,10 +89,12 @@ def _pull_once(run: Run) -> SnapshotRecord:
 def _batches(
     run: Run, columns: SourceColumns
 ) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None, tuple[str, ...]]]:
-    """The window's rows: from the source, or from the retained snapshot where the source has forgotten them."""
-    if run.job.source.history == "current_only" and _is_past(run):
-        workspace, found = _retained(run)
+    """The window's rows: from the source, or from a retained snapshot where one was asked for or the source has forgotten."""
+    retained = _retained(run)
+    if retained is not None:
+        workspace, found = retained
         snapshot.check_bytes(run.lake, workspace, found)
+        _record_origin(run, workspace)
         columns.recall(found.source_columns)
         with run.lake.parquet(f"{workspace}/{snapshot.SNAPSHOT}") as file:
             earlier = rejects.read_between(
@@ -151,18 +154,40 @@ def _is_past(run: Run) -> bool:
     return run.started_at >= run.job.window.after(run.window).start
 
 
-def _retained(run: Run) -> tuple[str, SnapshotRecord]:
-    """The workspace whose snapshot stands for a window that the source no longer knows; the published one first."""
-    job, as_of = run.job.job, run.window.as_of
-    kept = [one for one in manifests(run.lake, job, as_of) if one.snapshot and one.run_id != run.run_id]
-    best = max(kept, key=lambda one: (one.is_published, one.started_at), default=None)
-    if best is None or best.snapshot is None:
+def _retained(run: Run) -> tuple[str, SnapshotRecord] | None:
+    """The workspace whose snapshot is read in the source's stead; None where the source itself is.
+
+    It is read where that was asked for, if there is one, and where the source no longer knows the window.
+    """
+    is_forgotten = run.job.source.history == "current_only" and _is_past(run)
+    if not (is_forgotten or manifest_of(run).trigger.from_snapshot):
+        return None
+    kept = _last_kept(run)
+    if kept is None and is_forgotten:
         raise WindowBlocked(
             f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it was kept",
             state="nothing was pulled",
-            next_step=f"score a window that is not past, or declare history: replayable if the query of '{job}' can go back",
+            next_step="score a window that is not past, or declare history: replayable if the query of "
+            f"'{run.job.job}' can go back",
         )
-    return layout.workspace(job, as_of, best.run_id), best.snapshot
+    return kept
+
+
+def _last_kept(run: Run) -> tuple[str, SnapshotRecord] | None:
+    """The snapshot of the run that readers saw last, withdrawn or not; else that of the run that began last."""
+    job, as_of = run.job.job, run.window.as_of
+    found = [
+        (one.verdict in _PUBLISHED, one.finished_at or one.started_at, layout.workspace(job, as_of, one.run_id), kept)
+        for one in manifests(run.lake, job, as_of)
+        if (kept := one.snapshot) and one.run_id != run.run_id
+    ]
+    there = [one for one in found if run.lake.exists(f"{one[2]}/{snapshot.SNAPSHOT}")]
+    return max(there, key=lambda one: one[:2])[2:] if there else None
+
+
+def _record_origin(run: Run, workspace: str) -> None:
+    trigger = manifest_of(run).trigger
+    record(run, trigger=trigger.model_copy(update={"snapshot_of": workspace.rpartition("/")[2]}))
 
 
 def _under_final_name(run: Run, written: SnapshotRecord) -> Run:

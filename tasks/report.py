@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import MissingContextError
@@ -17,6 +17,7 @@ from tasks.core.models.model_events import reigns
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
+from tasks.core.runs import challenger, queue
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
 from tasks.core.settings import Settings
@@ -36,15 +37,15 @@ def reported(job: str, as_of: str) -> Iterator[None]:
         yield
     except WindowFinished:
         if not Lake(Settings().lake).exists(layout.window_page(job, as_of)):
-            _try_to_report(job, as_of)
+            try_to_report(job, as_of)
         raise
     except WindowBusy:
         # The page is the other run's: what is seen of it now would stand over what it writes at its end.
         raise
     except BaseException:
-        _try_to_report(job, as_of)
+        try_to_report(job, as_of)
         raise
-    _try_to_report(job, as_of)
+    try_to_report(job, as_of)
 
 
 def write_report(job: str, as_of: str) -> str | None:
@@ -61,15 +62,43 @@ def write_report(job: str, as_of: str) -> str | None:
     # Last: where it stands, all of them were written.
     lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
     path = str(lake.path(layout.window_page(job, as_of)))
-    _write_artifacts(manifest, f"file://{path}")
+    _write_artifacts(manifest, f"file://{path}", challenger.of_run(lake, manifest))
     return path
 
 
-def _try_to_report(job: str, as_of: str) -> None:
+def write_reports(windows: Sequence[tuple[str, str]]) -> None:
+    """The pages of many windows, given as (job, as_of); each job's index and the list of jobs are written once.
+
+    A job that the project no longer has gets no pages. A page that cannot be drawn undoes nothing.
+    """
+    settings = Settings()
+    lake, project = Lake(settings.lake), Project(Folder(settings.project))
+    for job in sorted({job for job, _ in windows}):
+        with _warned(job):
+            _write_job_pages(lake, project.load(job).job, [as_of for one, as_of in windows if one == job])
+    with _warned("all jobs"):
+        lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+
+
+@contextlib.contextmanager
+def _warned(what: str) -> Iterator[None]:
     try:
+        yield
+    except Exception as error:  # noqa: BLE001 - what was done stands, whatever a page cannot draw
+        get_run_logger().warning("The report of %s was not written: %s", what, error)
+
+
+def _write_job_pages(lake: Lake, job: Job, labels: Sequence[str]) -> None:
+    for as_of in labels:
+        if manifest := latest_manifest(lake, job.job, as_of):
+            lake.write_bytes(layout.window_page(job.job, as_of), _window_html(lake, job, manifest).encode())
+    lake.write_bytes(layout.index_page(job.job), _index_html(lake, job).encode())
+
+
+def try_to_report(job: str, as_of: str) -> None:
+    """Writes the window's report; one that cannot be written is a line in the log."""
+    with _warned(f"{job} {as_of}"):
         report(job, as_of)
-    except Exception as error:  # noqa: BLE001 - the verdict stands, whatever a page cannot draw
-        get_run_logger().warning("The report of %s %s was not written: %s", job, as_of, error)
 
 
 def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
@@ -89,8 +118,11 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
         ],
         quarantine_limit=job.limits.quarantine_share,
         standing=visible if visible and visible.run_id != manifest.run_id else None,
+        waits=_waits(lake, manifest, visible),
         reference_name=f"the training data of {manifest.model.name}/{manifest.model.version:04d}",
         owner=job.owner,
+        challenger=challenger.of_run(lake, manifest),
+        challengers_table=_address(lake, layout.CHALLENGERS, job),
         index_href="index.html",
         docs_href=_name(docs) if manifest.suite and lake.exists(docs) else None,
         previous=_link(job, labels[here - 1]) if here else None,
@@ -113,9 +145,17 @@ def _index_html(lake: Lake, job: Job) -> str:
             quarantine_limit=job.limits.quarantine_share,
             windows_count=len(as_of_labels(lake, job.job)),
             prediction_name=next(iter(job.output.columns)),
+            challenger=_challenger_of_last(lake, job),
             home_href="../index.html",
         )
     )
+
+
+def _challenger_of_last(lake: Lake, job: Job) -> str:
+    """What the challenger made of the last window that has a run."""
+    last = next((published_manifest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-1:]), None)
+    said = pages.challenger_sentence(challenger.of_run(lake, last)) if last else ""
+    return f"{last.as_of}: {said}" if last and said else ""
 
 
 def _home_html(lake: Lake, project: Project) -> str:
@@ -158,8 +198,24 @@ def _models(lake: Lake) -> list[pages.ModelLine]:
     return lines
 
 
+def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
+    """Why the window is queued to be scored again; nothing once somebody has."""
+    entry = queue.read(lake, manifest.job, manifest.as_of)
+    if entry is None or queue.is_settled(lake, entry, visible):
+        return ""
+    return f"It is queued to be scored again: {entry.reason}"
+
+
+def _to_show(lake: Lake, job: str, as_of: str) -> Manifest | None:
+    """The window's last run; where that was withdrawn, what readers see in its place."""
+    last = latest_manifest(lake, job, as_of)
+    if last is not None and last.state == "withdrawn":
+        return published_manifest(lake, job, as_of) or last
+    return last
+
+
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
-    found = [latest_manifest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
+    found = [_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
     return [
         pages.WindowPoint.of(one, href=_name(layout.window_page(job.job, one.as_of)), mean_prediction=_mean(one))
         for one in found
@@ -192,11 +248,12 @@ def _name(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _write_artifacts(manifest: Manifest, href: str) -> None:
+def _write_artifacts(manifest: Manifest, href: str, beside: challenger.Beside) -> None:
     key = f"{manifest.job}-{manifest.as_of}".lower().replace("_", "-")
     with contextlib.suppress(MissingContextError):
-        create_markdown_artifact(pages.render_markdown(manifest, href), key=f"{key}-report")
-        create_table_artifact(pages.summary_rows(manifest), key=f"{key}-rows")
+        create_markdown_artifact(pages.render_markdown(manifest, href, beside), key=f"{key}-report")
+        create_table_artifact(pages.summary_rows(manifest, beside), key=f"{key}-rows")
 
 
 report = Stage("Write the report", write_report)
+report_again = Stage("Write the reports of the windows", write_reports)

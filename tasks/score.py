@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from tasks.core import layout, progress
+from tasks.core.models.elsewhere import interpreter_of
 from tasks.core.profiles import drift
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs import gate
@@ -29,6 +30,7 @@ def score_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchScored]:
         model=run.model,
         snapshot=snapshot,
         give_up_after=int(gate.quarantine_limit(run.job, snapshot.rows)) + 1,
+        interpreter=interpreter_of(run.model),
     )
     return each_batch(run, STAGE, snapshot, batches, score_batch, task)
 

@@ -8,18 +8,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
-from tasks.core import provenance
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Training
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.errors import DefinitionError
 from tasks.core.models import evaluation
+from tasks.core.models.candidate import make_candidate
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import expected_outputs, input_frame
-from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
+from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
 from tasks.core.models.registry import Registry
 from tasks.core.models.training_data import Labelled, labelled_rows
 from tasks.core.profiles.profile import ReferenceProfile, reference_profile
@@ -28,8 +27,6 @@ from tasks.core.storage import Folder, Lake
 from tasks.secrets import secret_address
 from tasks.shards.label_validation import check_labels
 from tasks.stage import Stage
-
-_PROBE_ROWS = 100
 
 
 class Fitted:
@@ -55,6 +52,8 @@ def fit_model(job: str) -> Fitted:
             pointer=f"job {job}, windows {training.fit.first} to {training.fit.last}",
             digest=rows.digest,
             rows=len(rows.table),
+            first=training.fit.first,
+            last=(training.calibrate or training.fit).last,
         ),
     )
 
@@ -78,21 +77,14 @@ def register_model(job: str, fitted: Fitted, actor: str) -> ModelVersion:
     later = _rows(definition, training.benchmark)
     outputs = expected_outputs(fitted.model, signature, later.table)
     benchmark = _benchmark(definition.job, training, fitted.model, later, outputs)
-    # Spread over the whole range: all windows and all kinds of rows are to be among the probe's.
-    probed = np.unique(np.linspace(0, len(later.table) - 1, _PROBE_ROWS).astype(np.int64))
-    candidate = Candidate(
-        model_bytes=get_format(signature.format).dump(fitted.model),
-        signature=signature,
-        profile={
-            "features": fitted.profile.model_dump(mode="json"),
-            "predictions": reference_profile(outputs).model_dump(mode="json"),
-        },
-        benchmark=benchmark.model_dump(mode="json"),
-        probe=later.table.take(probed),
-        expected=outputs.take(probed),
+    candidate = make_candidate(
+        get_format(signature.format).dump(fitted.model),
+        signature,
+        later.table,
+        outputs,
+        features=fitted.profile,
+        benchmark=benchmark,
         training=fitted.training,
-        code=provenance.code_record(),
-        environment=provenance.environment(),
         card={"job": job, "estimator": training.estimator, "description": definition.job.description},
     )
     return Registry(Lake(Settings().lake)).register(
@@ -135,15 +127,9 @@ def _make(reference: str) -> Any:
 
 def _benchmark(job: Job, training: Training, model: Any, later: Labelled, outputs: pa.Table) -> evaluation.Benchmark:
     name, output = next(iter(job.output.columns.items()))
-    predicted = outputs[name].to_numpy()
-    if output.method == "predict_proba":
-        scores, truth = evaluation.binary_metrics(), (later.truth == output.class_).astype(np.int8)
-    elif hasattr(model, "classes_"):
-        scores, truth = evaluation.class_metrics(), later.truth
-    else:
-        scores, truth = evaluation.regression_metrics(), later.truth.astype(np.float64)
+    target = evaluation.target_of(output, later.truth, is_classifier=hasattr(model, "classes_"))
     return evaluation.Benchmark(
-        metrics=evaluation.measure(scores, truth, predicted, later.windows),
+        metrics=evaluation.measure(target.metrics, target.truth, outputs[name].to_numpy(), later.windows),
         first=training.benchmark.first,
         last=training.benchmark.last,
         rows=len(later.table),

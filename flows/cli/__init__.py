@@ -29,7 +29,20 @@ def _options(
 
 def main() -> None:
     """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
-    from flows.cli import define, demo, look, models, quarantine, run, suggest  # noqa: F401, PLC0415
+    from flows.cli import (  # noqa: F401, PLC0415
+        challenge,
+        compat,
+        define,
+        demo,
+        look,
+        models,
+        promote,
+        quarantine,
+        recall,
+        register,
+        run,
+        suggest,
+    )
 
     debug = "--debug" in sys.argv
     try:

@@ -39,6 +39,8 @@ def runs(job: JobArgument, as_json: AsJson = False) -> None:
 @app.command()
 def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     """Show what is known of a window: its verdict, rows, gates, model, and where its files are."""
+    from tasks.core.pages import challenger_sentence  # noqa: PLC0415
+    from tasks.core.runs import challenger, queue  # noqa: PLC0415
     from tasks.core.runs.run import latest_manifest, published_manifest  # noqa: PLC0415
 
     lake = _lake(job)
@@ -54,7 +56,13 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     if visible is None:
         paragraph("Readers see nothing of this window.")
     elif visible.run_id != latest.run_id:
-        paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC.")
+        again = ", restored" if visible.restored else ""
+        paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC{again}.")
+    if visible and (said := challenger_sentence(challenger.of_run(lake, visible))):
+        paragraph(f"Challenger: {said}.")
+    entry = queue.read(lake, job, as_of)
+    if entry is not None and not queue.is_settled(lake, entry, visible):
+        paragraph(f"It waits to be scored again: {entry.reason}. Next: lamplighter backfill {job} --queued")
 
 
 def run_row(manifest: Manifest) -> tuple[object, ...]:
@@ -73,9 +81,10 @@ def run_row(manifest: Manifest) -> tuple[object, ...]:
 
 
 def verdict_in_words(manifest: Manifest) -> str:
-    if manifest.state == "superseded":
-        return "superseded"
-    return (manifest.verdict or manifest.state).replace("_", " ")
+    if manifest.state in ("superseded", "withdrawing", "withdrawn"):
+        return manifest.state
+    words = (manifest.verdict or manifest.state).replace("_", " ")
+    return f"{words}, restored" if manifest.is_published and manifest.restored else words
 
 
 def _tell(manifest: Manifest) -> None:
@@ -107,12 +116,16 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *([("volume", manifest.volume.sentence)] if manifest.volume else []),
         *(("schema", f"{one.sentence} ({one.consequence})") for one in manifest.schema_changes),
         ("model", f"{model.name}/{model.version:04d} ({model.alias}), digest {model.digest[:16]}"),
+        *([("", f"{model.origin} of MLflow's registry")] if model.origin else []),
         (
             "code",
             f"{manifest.code.version}, commit {(manifest.code.commit or 'none')[:12]}{', dirty' if manifest.code.dirty else ''}",
         ),
         ("run", manifest.run_id),
     ]
+    if why := manifest.withdrawal:
+        facts.append(("withdrawn", f"{why.at:%Y-%m-%d %H:%M} UTC by {why.by}: {why.reason}"))
+        facts += [("", note) for note in why.notes]
     if manifest.snapshot:
         facts.append(
             (

@@ -10,6 +10,7 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph
+from tasks.core.definitions.mlflow_names import registry_name
 from tasks.core.errors import LamplighterError, WindowFinished
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from tasks.core.runs.manifest import Manifest
 
 JobArgument = Annotated[str, typer.Argument(help="The job: the name of its YAML file.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(help="The model: its name in the registry, or models:/NAME of MLflow's.", callback=registry_name),
+]
 AsOf = Annotated[str, typer.Option("--as-of", help="The window: 2013-07-01, or 2013-07-01T0500Z for short ones.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
@@ -32,7 +37,7 @@ def score(
     """Score one window of a job, and publish all of it or nothing."""
     manifest, error = run_score(job, as_of, rescore=rescore, debug=bool(context.obj), show_progress=not as_json)
     if as_json:
-        echo_json({"manifest": manifest.model_dump(mode="json") if manifest else None, "error": _as_dict(error)})
+        echo_json({"manifest": manifest.model_dump(mode="json") if manifest else None, "error": error_as_dict(error)})
     elif error is None and manifest is not None:
         from tasks.outcome import published_sentence  # noqa: PLC0415
 
@@ -73,7 +78,7 @@ def run_score(
     try:
         if not rescore:
             refuse_finished(lake, job, as_of)
-        with _progress_bar(enabled=show_progress):
+        with progress_bar(enabled=show_progress):
             run_flow("flows.score", "score", job, as_of, rescore, debug=debug)
     except LamplighterError as kept_from:
         error = kept_from
@@ -103,7 +108,7 @@ def definition_of(job: str) -> Definition:
 
 
 @contextlib.contextmanager
-def _progress_bar(*, enabled: bool) -> Iterator[None]:
+def progress_bar(*, enabled: bool) -> Iterator[None]:
     """Draws the stages' progress in a terminal while the block runs; into a pipe nothing is drawn."""
     if not (enabled and console.is_terminal):
         yield
@@ -131,7 +136,7 @@ def _progress_bar(*, enabled: bool) -> Iterator[None]:
             yield
 
 
-def _as_dict(error: LamplighterError | None) -> dict[str, Any] | None:
+def error_as_dict(error: LamplighterError | None) -> dict[str, Any] | None:
     if error is None:
         return None
     return {

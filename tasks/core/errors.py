@@ -8,14 +8,19 @@ LamplighterError                       exit  what happened
 ├── Blocked                             3    a gate said no: nothing visible changed
 │   ├── SchemaBlocked                        the source's columns are not the job's
 │   ├── ModelBlocked                         the model is not what was registered, or does not behave
-│   └── WindowBlocked                        the window cannot be pulled (empty, past and not replayable)
+│   ├── WindowBlocked                        the window cannot be pulled (empty, past and not replayable)
+│   ├── PartlyBlocked                        some windows of several are blocked, and none failed
+│   └── NotPromoted                          a version does not pass the gate, or a person said no
 ├── WindowFinished                      0    the window is published already: there was nothing to do
+├── NothingToDo                         0    all is as it was asked for
 ├── WindowBusy                          1    another run holds this job and window
+├── Incomplete                          1    some windows of several are not done
 ├── SourceError                         1    the source could not be read
 ├── LakeError                           1    the lake could not be read or written
 │   ├── LakeFull                             no space left
 │   └── LakeCorrupt                          a file is not what its record says
 ├── WorkerError                         1    a child process died or overran its time limit
+├── ChallengerFailed                    1    the challenger did not score a window; production's rows stand
 └── NotConserved                        1    rows in and rows out differ: nothing was published
 """
 
@@ -90,14 +95,38 @@ class WindowBlocked(Blocked):
     """The window cannot be pulled: empty, or past for a source that knows the present only."""
 
 
+class PartlyBlocked(Blocked):
+    """Some windows of several are blocked, and none failed; `summary` says what became of each."""
+
+    summary: object = None
+
+
+class NotPromoted(Blocked):
+    """A version does not pass the gate, or somebody said no; `verdict` is the gate's, as JSON."""
+
+    verdict: object = None
+
+
 class WindowFinished(LamplighterError):
     """The window is published already, and nothing asks for it again. Not a failure."""
 
     exit_code = 0
 
 
+class NothingToDo(LamplighterError):
+    """All is as it was asked for. Not a failure."""
+
+    exit_code = 0
+
+
 class WindowBusy(LamplighterError):
     """Another run holds the lock of this job and window."""
+
+
+class Incomplete(LamplighterError):
+    """Some windows of several are not done; `summary` says what became of each."""
+
+    summary: object = None
 
 
 class SourceError(LamplighterError):
@@ -118,6 +147,10 @@ class LakeCorrupt(LakeError):
 
 class WorkerError(LamplighterError):
     """A child process died, or overran its time limit."""
+
+
+class ChallengerFailed(LamplighterError):
+    """The challenger did not score the rows that production published, which stand as they did."""
 
 
 class NotConserved(LamplighterError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PREDICTIONS, QUARANTINE, METRICS = "predictions", "quarantine", "metrics"
 TABLES = (METRICS, QUARANTINE, PREDICTIONS)
+CHALLENGERS = "challengers"
 
 
 def table(name: str, job: str) -> str:
@@ -18,6 +19,11 @@ def partition(name: str, job: str, as_of: str) -> str:
 def part(run_id: str) -> str:
     """The file's name: unique to the run, so that a reader never opens two versions under one name."""
     return f"part-{run_id}.parquet"
+
+
+def challenger_part(run_id: str, version: int) -> str:
+    """The file's name in `challengers/`: the run whose rows they are, and the version that scored them."""
+    return f"part-{run_id}-{version:04d}.parquet"
 
 
 def runs(job: str, as_of: str) -> str:
@@ -38,8 +44,49 @@ def superseded(job: str, as_of: str, run_id: str) -> str:
     return f"{superseded_runs(job, as_of)}/{run_id}"
 
 
+def withdrawn_runs(job: str, as_of: str) -> str:
+    """The folder of what recalls took out of a window."""
+    return f"withdrawn/{job}/as_of={as_of}"
+
+
+def withdrawn(job: str, as_of: str, run_id: str) -> str:
+    return f"{withdrawn_runs(job, as_of)}/{run_id}"
+
+
+def withdrawn_challenger(job: str, as_of: str, part: str) -> str:
+    """The folder of one challenger's rows, by the name of its file."""
+    return f"{withdrawn_runs(job, as_of)}/{CHALLENGERS}/{part.removesuffix('.parquet')}"
+
+
+def queue(job: str) -> str:
+    """The folder of a job's windows that wait to be scored again."""
+    return f"queue/{job}"
+
+
+def queued(job: str, as_of: str) -> str:
+    return f"{queue(job)}/as_of={as_of}.json"
+
+
+def model(name: str) -> str:
+    """The folder of a model in the registry."""
+    return f"models/{name}"
+
+
+def recall_record(model: str, version: int) -> str:
+    return f"models/{model}/recalls/{version:04d}.json"
+
+
 def lock(job: str, as_of: str) -> str:
     return f"locks/{job} {as_of}.lock"
+
+
+def mirror_lock(model: str) -> str:
+    return f"locks/mirror of {model}.lock"
+
+
+def mirror_scratch(model: str) -> str:
+    """The folder of files that come from another registry, while they are looked at."""
+    return f"models/{model}/.mirror"
 
 
 def window_page(job: str, as_of: str) -> str:
@@ -57,6 +104,11 @@ def index_page(job: str) -> str:
 def model_page(model: str) -> str:
     """No job's name begins with _: its pages can never lie here."""
     return f"reports/_models/{model}/index.html"
+
+
+def verdict_page(model: str, version: int, number: int) -> str:
+    """The page of what the gate said when a version asked for an alias, for the n-th time."""
+    return f"reports/_models/{model}/promote-{version:04d}-{number:06d}.html"
 
 
 HOME_PAGE = "reports/index.html"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import platform
 import shutil  # noqa: TID251 - which() looks a program up; no file is touched
@@ -41,6 +42,14 @@ def code_record() -> CodeRecord:
         dirty=bool(changed) if changed is not None else None,
         digest=modules_digest(("tasks", "flows", "expectations")),
     )
+
+
+def actor() -> str:
+    """Who asks: the user of this process."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 @cache

@@ -44,3 +44,18 @@ def prepare_prefect(*, quiet: bool) -> None:
         defaults |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def prepare_mlflow() -> None:
+    """What MLflow's client is to find in the environment before it is imported; it reads no `.env` by itself."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    defaults = {
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_CONFIGURE_LOGGING": "false",
+        # Its own patience, of four minutes, comes before any word to a person; the run tries again by itself.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    }
+    for name, value in (defaults | dotenv_values(_ENV_FILE)).items():
+        if name.startswith("MLFLOW_") and value:
+            os.environ.setdefault(name, value)

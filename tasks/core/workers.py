@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os  # noqa: TID251 - a child asks who its parent is; no file is touched
 import re
 import resource
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from typing import Any, ParamSpec, TypeVar
 from joblib.externals.loky import cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
 
-from tasks.core.errors import WorkerError
-from tasks.core.storage import Folder
+from tasks.core.errors import LamplighterError, WorkerError
+from tasks.core.orphans import end_with_parent
+from tasks.core.storage import Folder, Lake
 
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
@@ -24,10 +25,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IDLE_SECONDS = 600
-_WATCH_SECONDS = 0.5
 # Children that wait for work, each a pool of its own, by the threads that they may use: one that dies, or is killed for
-# its time limit, takes no other batch with it, and the blame falls on the right one.
-_idle: dict[int, list[Any]] = {}
+# its time limit, takes no other batch with it, and the blame falls on the right one. Pools do not share children.
+_idle: dict[tuple[str, int], list[Any]] = {}
 _lock = threading.Lock()
 
 
@@ -40,17 +40,21 @@ def worker_count(wanted: int, batches: int, isolate: str) -> int:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where a call on one batch runs: in one of `count` child processes, or here if there are none."""
+    """Where a call on one batch runs: in one of `count` child processes, or here if there are none.
+
+    Children of a named pool serve that pool alone, until it is dismissed; should memory run out, they are ended first.
+    """
 
     count: int
     timeout_seconds: float
+    pool: str = ""
 
     def call(self, what: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function's result; its exceptions pass. WorkerError when the child died or overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
-        threads = threads_of(self.count)
-        executor, future = _submit(threads, function, args, kwargs)
+        kind = (self.pool, threads_of(self.count))
+        executor, future = _submit(kind, function, args, kwargs)
         try:
             result: T = future.result(timeout=self.timeout_seconds)
         except TimeoutError as error:
@@ -68,8 +72,18 @@ class Workers:
                 next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
             ) from error
         finally:
-            _give_back(threads, executor, future)
+            _give_back(kind, executor, future)
         return result
+
+
+def dismiss(pool: str) -> None:
+    """Ends the children of a pool that wait for work."""
+    with _lock:
+        waiting = [executor for kind in _idle if kind[0] == pool for executor in _idle[kind]]
+        for kind in [kind for kind in _idle if kind[0] == pool]:
+            del _idle[kind]
+    for executor in waiting:
+        executor.shutdown(wait=False, kill_workers=True)
 
 
 def threads_of(processes: int) -> int:
@@ -77,11 +91,11 @@ def threads_of(processes: int) -> int:
     return max(1, int(cpu_count()) // processes)
 
 
-def _submit(threads: int, function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
+def _submit(kind: tuple[str, int], function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
     while True:
         with _lock:
-            waiting = _idle.setdefault(threads, [])
-            executor = waiting.pop() if waiting else _new_child(threads)
+            waiting = _idle.setdefault(kind, [])
+            executor = waiting.pop() if waiting else _new_child(*kind)
         try:
             return executor, executor.submit(function, *args, **kwargs)
         except BrokenProcessPool:
@@ -89,29 +103,30 @@ def _submit(threads: int, function: Callable[..., T], args: Any, kwargs: Any) ->
             executor.shutdown(wait=False)
 
 
-def _new_child(threads: int) -> Any:
+def _new_child(pool: str, threads: int) -> Any:
     pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return ProcessPoolExecutor(
-        max_workers=1, env=pinned, timeout=_IDLE_SECONDS, initializer=_end_with_parent, initargs=(os.getpid(),)
+        max_workers=1, env=pinned, timeout=_IDLE_SECONDS, initializer=_begin_child, initargs=(os.getpid(), pool)
     )
 
 
-def _end_with_parent(parent: int) -> None:
-    """Ends this child soon after its parent was killed: it would hold its memory, and write where the next run works."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _begin_child(parent: int, pool: str) -> None:
+    end_with_parent(parent)
+    if pool:
+        _offer_to_the_kernel()
 
 
-def _give_back(threads: int, executor: Any, future: Future[Any]) -> None:
+def _offer_to_the_kernel() -> None:
+    """When memory runs out the kernel ends this process before any other; its parent has more to lose."""
+    with contextlib.suppress(LamplighterError):
+        Lake("/proc/self").append("oom_score_adj", b"1000")
+
+
+def _give_back(kind: tuple[str, int], executor: Any, future: Future[Any]) -> None:
     """A child that is done waits for more work; one that is not, because its time was up or the run is stopped, is killed."""
     if future.done() and not isinstance(future.exception(), BrokenProcessPool):
         with _lock:
-            _idle.setdefault(threads, []).append(executor)
+            _idle.setdefault(kind, []).append(executor)
     else:
         executor.shutdown(wait=False, kill_workers=True)
 
@@ -122,12 +137,16 @@ def _cause(error: BrokenProcessPool) -> str:
     return " ".join(told) or type(error).__name__
 
 
-def peak_memory_bytes() -> int:
-    """The largest resident set of this process so far."""
-    process = Folder("/proc/self")
-    if process.exists("status"):
-        # getrusage counts what the process was before it was executed anew: of a child, its parent's size.
-        found = _PEAK.search(process.read_text("status"))
-        if found:
-            return int(found[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def peak_memory_bytes(*others: int) -> int:
+    """The largest resident set so far, of this process or of another that is given by its number."""
+    known = [_peak_of(str(process)) for process in others if process]
+    # getrusage counts what the process was before it was executed anew: of a child, its parent's size.
+    ours = _peak_of("self") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return max(ours, *known) if known else ours
+
+
+def _peak_of(process: str) -> int:
+    """0 where nothing is known of it."""
+    folder = Folder(f"/proc/{process}")
+    found = _PEAK.search(folder.read_text("status")) if folder.exists("status") else None
+    return int(found[1]) * 1024 if found else 0

@@ -29,7 +29,7 @@ def check_labels(definition: Definition, labels: pa.Table) -> None:
     blocking = judge_table(suite, labels).blocking
     if blocking:
         raise Blocked(
-            f"the labels of {definition.job.job} are not fit to train on: {'; '.join(one.sentence for one in blocking)}",
-            state="nothing was fitted or registered",
+            f"the labels of {definition.job.job} are not fit to learn or judge by: {'; '.join(one.sentence for one in blocking)}",
+            state="nothing was fitted or registered, and no alias was moved",
             next_step=f"mend the labels' query, or the suite '{suite.name}'",
         )

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
-from tasks.core.errors import ModelBlocked
-from tasks.core.models.model import LoadedModel, load_model, score_with_bisection
+from tasks.core.models.elsewhere import Interpreter
+from tasks.core.models.model import score_with_bisection
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import BatchProfile, ReferenceProfile, profile_batch
@@ -24,6 +24,7 @@ from tasks.core.rows.reasons import rejects_table
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Lake
 from tasks.core.workers import peak_memory_bytes
+from tasks.shards.loading import loaded
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Scoring:
     model: ModelVersion
     snapshot: SnapshotRecord
     give_up_after: int
+    interpreter: Interpreter | None = None
 
 
 class BatchScored(BaseModel):
@@ -58,7 +60,16 @@ def score_batch(task: Scoring, batch: int) -> BatchScored:
     if task.lake.exists(done):
         return BatchScored.model_validate_json(task.lake.read_bytes(done))
     table, rows = _rows_to_score(task, batch)
-    model = _model(task)
+    # The parent has tried the probe rows; digests and types are checked here again.
+    limit = task.job.limits.batch_timeout_seconds
+    model = loaded(
+        task.lake,
+        task.model,
+        task.job.model.allowed_types,
+        probe=False,
+        interpreter=task.interpreter,
+        timeout_seconds=limit,
+    )
     predictions, kept, culprits = score_with_bisection(
         model, table, rows, task.job.output.columns, give_up_after=task.give_up_after
     )
@@ -75,7 +86,7 @@ def score_batch(task: Scoring, batch: int) -> BatchScored:
         rejected=len(culprits),
         features=profile_batch(features, table),
         predictions=profile_batch(scores, predictions),
-        peak_memory_bytes=peak_memory_bytes(),
+        peak_memory_bytes=peak_memory_bytes(*model.processes),
     )
     task.lake.write_bytes(done, result.model_dump_json().encode())
     return result
@@ -102,24 +113,6 @@ def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa
         else:
             columns.append((predictions if field.name in task.job.output.columns else table)[field.name])
     return pa.table(columns, schema=predictions_schema(task.job))
-
-
-def _model(task: Scoring) -> LoadedModel:
-    return _load(task.lake, task.model.name, task.model.version, task.model.digest, task.job.model.allowed_types)
-
-
-@lru_cache(maxsize=2)
-def _load(lake: Lake, name: str, version: int, digest: str, allowed_types: tuple[str, ...]) -> LoadedModel:
-    """Kept in the process. The parent has tried the probe rows; digests and types are checked here again."""
-    registry = Registry(lake)
-    found = registry.version(name, version)
-    if found.digest != digest:
-        raise ModelBlocked(
-            f"{found} is not the version that this run was planned with: its digest is {found.digest}, and was {digest}",
-            state="no row of this batch was scored",
-            next_step=f"restore {lake.path('models')}/{name} from a backup",
-        )
-    return load_model(registry, found, allowed_types=allowed_types, probe=False)
 
 
 def profiles_of(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile]:

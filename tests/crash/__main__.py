@@ -1,4 +1,4 @@
-"""`python -m tests.crash`: kills the flow `score` at many instants, lets its disk fail, and counts what was lost.
+"""`python -m tests.crash`: kills `score` and `recall` at many instants, lets their disk fail, and counts what was lost.
 
 `--short` takes the changes alone, and fewer of them; `--every` takes every point there is.
 """
@@ -22,9 +22,10 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 import flows.score
 from tasks.core.rows import rejects
-from tasks.core.runs import publication
+from tasks.core.runs import publication, withdrawal
 from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
 from tests.crash.points import install_faults, install_kills
+from tests.crash.recalling import RECALLS, RecallBench
 from tests.flows.conftest import DAY, make_project, readings
 
 _KILLS, _TIMERS, _FAULTS, _IN_A_ROW = 170, 40, 80, 20
@@ -44,7 +45,7 @@ class Sweep:
     """One case, killed and failed."""
 
     def __init__(self, name: str, folder: pathlib.Path, *, seed: int) -> None:
-        self.bench = Bench(CASES[name], folder)
+        self.bench = Bench(CASES[name], folder) if name in CASES else RecallBench(RECALLS[name], folder)
         self.tally = Tally()
         self.random = random.Random(f"{seed} {name}")
         started = time.monotonic()
@@ -152,7 +153,23 @@ def _stale_rejects() -> None:
     rejects.read_taken_out_before_scoring = rejects.read_taken_out
 
 
-BREAKS = {"conclude-early": _conclude_early, "no-undo": _no_undo, "stale-rejects": _stale_rejects}
+def _forget_intent() -> None:
+    """A recall withdraws a window without having said so: whoever comes next cannot know how far it came."""
+    plain = withdrawal.write_manifest
+
+    def write(lake, workspace, manifest):
+        if manifest.state != "withdrawing":
+            plain(lake, workspace, manifest)
+
+    withdrawal.write_manifest = write
+
+
+BREAKS = {
+    "conclude-early": _conclude_early,
+    "no-undo": _no_undo,
+    "stale-rejects": _stale_rejects,
+    "forget-intent": _forget_intent,
+}
 
 
 def _spread(points: int, count: int) -> list[int]:
@@ -186,11 +203,11 @@ def main() -> int:
     parser.add_argument("--short", action="store_const", dest="mode", const="short", default="long")
     parser.add_argument("--changes", action="store_const", dest="mode", const="changes", help="as short, no faults")
     parser.add_argument("--every", action="store_const", dest="mode", const="every")
-    parser.add_argument("--case", action="append", choices=CASES, help="only this one; may be given again")
+    parser.add_argument("--case", action="append", choices=[*CASES, *RECALLS], help="only this one; may be given again")
     parser.add_argument("--break", choices=BREAKS, dest="broken", help="publish wrongly, to see that it is found")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    names, tally = options.case or list(CASES), Tally()
+    names, tally = options.case or [*CASES, *RECALLS], Tally()
     # In memory where there is any: a kill does not empty the page cache, so a disk shows no more.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     root = pathlib.Path(tempfile.mkdtemp(prefix="lamplighter-crash-", dir=memory))

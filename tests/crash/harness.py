@@ -25,6 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import flows.score
+import tasks.challenge
 import tasks.pull
 import tasks.report
 import tasks.watch
@@ -180,12 +181,17 @@ class Bench:
 def run_forked(
     folder: pathlib.Path, case: Case, clock: dt.datetime, install: Install | None, kill_after: float | None
 ) -> Ended:
+    return forked(folder, lambda told: _in_child(folder, case, clock, install, told), kill_after)
+
+
+def forked(folder: pathlib.Path, attempt: Callable[[pathlib.Path], None], kill_after: float | None) -> Ended:
+    """Calls `attempt` in a fork; it writes how it ended into the file that it is given, as JSON."""
     told = folder / "ended.json"
     told.unlink(missing_ok=True)
     child = os.fork()
     if child == 0:
         try:
-            _in_child(folder, case, clock, install, told)
+            attempt(told)
         finally:
             os._exit(0)
     if kill_after is not None:
@@ -233,7 +239,7 @@ def run_without_prefect(clock: dt.datetime) -> None:
     flows.score.on_each = lambda stage, run, dealt: [stage.task.fn.__wrapped__(run, one) for one in dealt]
     shards.worker_count = lambda *_: 0
     tasks.report._write_artifacts = lambda *_: None
-    tasks.report.get_run_logger = tasks.watch.get_run_logger = logging.getLogger
+    tasks.report.get_run_logger = tasks.watch.get_run_logger = tasks.challenge.get_run_logger = logging.getLogger
     tasks.watch._Artifacts.show = lambda *_: None
     tasks.pull.dt = types.SimpleNamespace(datetime=types.SimpleNamespace(now=lambda _: clock), UTC=dt.UTC)
 

@@ -1,4 +1,4 @@
-"""The short version of `make crash`: every change of a first publication, and those of others from the scores on.
+"""The short version of `make crash`: every change of a first publication and of a recall, and of others from the scores on.
 
 It runs in a process of its own: what forks must not have started threads, as the other tests do.
 """
@@ -24,7 +24,7 @@ def test_nothing_is_lost_by_kills_and_faults():
     done, kills, faults, cases, lost = _run("--short")
 
     assert (lost, done.returncode) == (0, 0), done.stdout
-    assert (kills >= 120, faults, cases) == (True, 30, 5)
+    assert (kills >= 220, faults, cases) == (True, 54, 9)
 
 
 @pytest.mark.slow
@@ -32,7 +32,7 @@ def test_nothing_is_lost_at_two_hundred_instants_of_every_case():
     done, kills, faults, cases, lost = _run()
 
     assert (lost, done.returncode) == (0, 0), done.stdout
-    assert (kills >= 1000, faults >= 400, cases) == (True, True, 5)
+    assert (kills >= 1800, faults >= 700, cases) == (True, True, 9)
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,12 @@ def test_nothing_is_lost_at_two_hundred_instants_of_every_case():
         pytest.param("conclude-early", marks=pytest.mark.slow),
         pytest.param("no-undo", marks=pytest.mark.slow),
         "stale-rejects",
+        "forget-intent",
     ],
 )
 def test_a_broken_publication_is_found(what):
-    """The checker is checked: three ways to get it wrong, each of which somebody might take for the right one."""
-    case = "republish with quarantine" if what == "stale-rejects" else "republish"
+    """The checker is checked: four ways to get it wrong, each of which somebody might take for the right one."""
+    case = {"stale-rejects": "republish with quarantine", "forget-intent": "recall"}.get(what, "republish")
     done, _, _, _, lost = _run("--changes", "--break", what, "--case", case)
 
     assert lost > 0, done.stdout

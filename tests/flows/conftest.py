@@ -3,7 +3,10 @@
 import datetime as dt
 import json
 import pathlib
+import shutil
 import sqlite3
+import sys
+import types
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,29 +20,30 @@ from tasks.core.settings import prepare_prefect
 
 prepare_prefect(quiet=True)
 
-from prefect.testing.utilities import prefect_test_harness
-
+import tasks.pull
+from flows.cli import main
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import expected_outputs, input_frame
-from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature
+from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature, TrainingRecord
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import reference_profile
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import latest_manifest, published_manifest
 from tasks.core.storage import Lake
+from tests.flows.hostile_model import TYPE, Hostile
 
 DAY = "2024-05-01"
+CHALLENGED_AT = dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
 LABELS = {"query": "SELECT sensor, hot FROM outcomes WHERE at >= :start AND at < :end", "target": "hot", "type": "bool"}
 QUERY = "SELECT sensor, at, kind, x, y FROM readings WHERE at >= :start AND at < :end ORDER BY sensor"
 COLUMNS = {"sensor": "string", "at": "timestamp", "kind": "string", "x": "float64", "y": "float64"}
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _prefect():
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+def _prefect(prefect_harness):
+    """Every test here runs flows."""
 
 
 @dataclass
@@ -191,6 +195,69 @@ def make_warehouse(world: World) -> sqlite3.Connection:
     return database
 
 
+def open_world(folder: pathlib.Path, monkeypatch, *, like: World | None = None) -> World:
+    """The world in a folder, or a copy there of another one, as the one that flows and commands work in."""
+    if like is not None:
+        shutil.copytree(like.folder, folder)
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(folder))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(folder / "lake"))
+    return World(folder, Lake(folder / "lake"))
+
+
+@pytest.fixture
+def lamplighter(monkeypatch, capsys):
+    """Runs a command in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lamplighter", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def numbered(count: int = 200) -> pd.DataFrame:
+    """As readings, with the row's number as its x."""
+    return readings(count).assign(x=np.arange(count, dtype=float))
+
+
+@pytest.fixture
+def named(world, monkeypatch):
+    """Makes a version the challenger, and leaves production as it is. The job knows the hostile type; time stands still."""
+    world.change_job(model__allowed_types=[TYPE])
+    world.write_rows(numbered())
+    still = types.SimpleNamespace(now={dt.UTC: CHALLENGED_AT}.get)
+    monkeypatch.setattr(tasks.pull, "dt", types.SimpleNamespace(datetime=still, UTC=dt.UTC))
+
+    def name(model, features=None, sample=None):
+        sample = numbered(20).assign(x=-np.arange(1.0, 21.0)) if sample is None else sample
+        rows = as_table(sample.drop(columns=["z"], errors="ignore"))
+        if "z" in sample:
+            rows = rows.append_column("z", pa.array(sample["z"]))
+        outputs = {"probability": Prediction(method="predict_proba", class_=1)}
+        made = register(world.lake, "readings", model, features or {"x": "float64"}, outputs, rows)
+        registry = Registry(world.lake)
+        registry.set_alias("readings", "production", 1, at=CHALLENGED_AT, actor="test", reason="a test")
+        registry.set_alias("readings", "challenger", made.version, at=CHALLENGED_AT, actor="test", reason="a test")
+        return made
+
+    return name
+
+
+@pytest.fixture
+def hostile(world, named):
+    """The challenger does as the text says that is put into its folder."""
+    folder = world.folder / "hostile"
+    folder.mkdir()
+    named(Hostile(folder))
+    return (folder / "what").write_text
+
+
 def logistic_model():
     """A pipeline that knows 'hot' and 'cold', and takes a missing x as 0."""
     from sklearn.compose import ColumnTransformer
@@ -208,6 +275,15 @@ def logistic_model():
     return make_pipeline(columns, LogisticRegression())
 
 
+def add_wrong_version(world: World):
+    """A version that says the opposite of what is true; it is production from now on."""
+    rows = as_table(readings())
+    target = (rows["x"].to_numpy() < 0).astype(int)
+    outputs = {"probability": Prediction(method="predict_proba", class_=1)}
+    features = {"kind": "string", "x": "float64", "y": "float64"}
+    return register(world.lake, "readings", logistic_model(), features, outputs, rows, target)
+
+
 def register(
     lake: Lake,
     name: str,
@@ -216,8 +292,11 @@ def register(
     outputs: dict[str, Prediction],
     sample: pa.Table,
     target=None,
+    *,
+    training: TrainingRecord | None = None,
+    alias: str | None = "production",
 ):
-    """Fits the model on the sample (by default to x > 0), registers it and makes it production."""
+    """Fits the model on the sample (by default to x > 0), registers it and makes it production, or nothing."""
     inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
     if target is None:
         target = (sample["x"].to_numpy() > 0).astype(int)
@@ -238,9 +317,11 @@ def register(
             benchmark={},
             probe=probe,
             expected=expected_outputs(model, signature, probe),
+            training=training,
         ),
         at=at,
         actor="test",
     )
-    registry.set_alias(name, "production", version.version, at=at, actor="test", reason="a test")
+    if alias:
+        registry.set_alias(name, alias, version.version, at=at, actor="test", reason="a test")
     return version

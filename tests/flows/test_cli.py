@@ -6,25 +6,7 @@ import sys
 
 import pytest
 
-from flows.cli import main
 from tests.flows.conftest import DAY, readings
-
-
-@pytest.fixture
-def lamplighter(world, monkeypatch, capsys):
-    """Runs a command in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lamplighter", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
 
 
 def test_published_is_0_and_says_so_in_one_line(lamplighter):

@@ -49,7 +49,7 @@ def test_labels_that_fail_their_suite_train_nothing(world, warehouse):
     state = train("readings", return_state=True)
 
     assert state.name == "Blocked"
-    assert "not fit to train on: 2 of 201 rows fail expect_column_values_to_be_unique(sensor)" in state.message
+    assert "not fit to learn or judge by: 2 of 201 rows fail expect_column_values_to_be_unique(sensor)" in state.message
     assert Registry(world.lake).numbers("readings") == [1]
 
 

@@ -204,6 +204,8 @@ class Job(Definition):
         self._must_be_declared("keys", self.keys)
         self._must_be_declared("output.pass_through", self.output.pass_through)
         if self.training:
+            if self.model.mlflow:
+                raise ValueError(f"training: versions of {self.model.mlflow} are made in MLflow; take 'training' out")
             if self.labels is None:
                 raise ValueError("training: needs 'labels', the query of what came true")
             self._must_be_declared("training.features", self.training.features)

@@ -3,26 +3,64 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tasks.core.definitions import mlflow_names
+from tasks.core.definitions.mlflow_names import MlflowAlias
 from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, Reference, TypeName
 
 TypePath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)]
 
 
 class ModelChoice(Definition):
-    """Which model scores: a name in the registry, and the alias that is followed."""
+    """Which model scores: its name in a registry, the lake's or MLflow's, and the alias that is followed."""
 
-    name: Name
-    alias: Name = "production"
+    given: Annotated[
+        str,
+        Field(
+            alias="name",
+            max_length=600,
+            pattern=rf"^([a-z][a-z0-9_]{{0,62}}|{mlflow_names.PATTERN})$",
+            description="A name in the lake's registry: lower-case letters, digits and _. Or models:/NAME@ALIAS, in that "
+            "of the MLflow server at MLFLOW_TRACKING_URI.",
+            examples=["flight_delays", "models:/flight_delays@production"],
+        ),
+    ]
+    alias: Annotated[Name, Field(description="Not beside models:/NAME@ALIAS, which names its own.")] = "production"
     allowed_types: Annotated[
         tuple[TypePath, ...],
         Field(
             description="Types and functions, as module.Name, that the model's file may name beside the default list."
         ),
     ] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_alias_from_name(cls, data: Any) -> Any:
+        given = data.get("name", data.get("given")) if isinstance(data, dict) else None
+        if not isinstance(given, str) or not given.startswith(mlflow_names.SCHEME):
+            return data
+        found = mlflow_names.parse(given)
+        if found is None:
+            raise ValueError(
+                f"'{given[:100]}' names no alias of MLflow's registry, and must be models:/NAME@ALIAS, such as "
+                "models:/flight_delays@production"
+            )
+        if "alias" in data:
+            raise ValueError(f"'alias' is given twice: name ends in @{found.alias}; take the key 'alias' out")
+        return {**data, "alias": found.lake_alias}
+
+    @property
+    def mlflow(self) -> MlflowAlias | None:
+        """What is followed in MLflow; None for a model that is registered in the lake alone."""
+        return mlflow_names.parse(self.given)
+
+    @property
+    def name(self) -> str:
+        """The name in the lake's registry, which keeps every version that scores; of MLflow's too."""
+        return self.mlflow.lake_name if self.mlflow else self.given
 
 
 class Prediction(Definition):

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import warnings
 from collections.abc import Collection, Mapping
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from typing import Any
 
 import numpy as np
@@ -16,7 +13,8 @@ import pyarrow.compute as pc
 
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
-from tasks.core.models.formats import Format, get_format
+from tasks.core.models.elsewhere import Interpreter, interpreter_of, open_elsewhere
+from tasks.core.models.loading import Opened, open_here, other_libraries
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
 from tasks.core.models.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict
 from tasks.core.models.registry import Registry, version_folder
@@ -33,6 +31,7 @@ __all__ = [
     "score_with_bisection",
 ]
 Rows = npt.NDArray[np.int64]
+_TIMEOUT_SECONDS = 600
 
 
 def load_model(
@@ -42,28 +41,47 @@ def load_model(
     allowed_types: Collection[str] = (),
     snapshot_schema: pa.Schema | None = None,
     probe: bool = True,
+    interpreter: Interpreter | None = None,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> LoadedModel:
     """The model of a version, through the gate: digest, allow-list, library versions, input schema, probe rows.
 
     `allowed_types` are the job's own: neither the file nor the registry can add to them. A child process that loads
     what its parent has just probed may leave the probe out; nothing else. ModelBlocked names the file and the fix.
+    It is loaded by `interpreter`, or by the one that the version names, where there is one; each answer from there may
+    take `timeout_seconds`.
     """
     contents = {file: registry.read(version, file) for file in version.manifest.files}
-    model_format = get_format(version.signature.format)
     # These bytes are the ones whose digest was checked: the file is not opened a second time.
-    estimator, remarks = _loaded(registry, version, contents[version.signature.model_file], allowed_types)
-    remarks = [*_other_libraries(version.manifest, model_format), *remarks]
+    content = contents[version.signature.model_file]
+    try:
+        loaded = open_content(version, content, allowed_types, interpreter=interpreter, timeout_seconds=timeout_seconds)
+    except ModelBlocked as error:
+        path = registry.lake.path(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
+        raise ModelBlocked(f"{path}: {error.failed}", state=error.state, next_step=error.next_step) from error
     if snapshot_schema is not None:
         check_input_schema(version, snapshot_schema)
-    loaded = LoadedModel(version, estimator, tuple(remarks))
     if probe:
         _check_probe(registry, loaded)
     return loaded
 
 
-def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> pa.Table:
-    """What a model that is about to be registered makes of its probe rows; ModelBlocked where it cannot."""
-    # The version has no number yet; what predict asks of it is what it takes and what it is called.
+def open_content(
+    version: ModelVersion,
+    content: bytes,
+    allowed_types: Collection[str],
+    *,
+    interpreter: Interpreter | None = None,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+) -> LoadedModel:
+    """A model from the bytes of its file, in the environment that it belongs to, with what is to be remarked there."""
+    opened = _opened(version, content, allowed_types, interpreter, timeout_seconds)
+    remarks = other_libraries(version.manifest.environment, opened.libraries)
+    return LoadedModel(version, opened.estimator, (*remarks, *opened.warnings), opened.libraries)
+
+
+def unregistered(signature: Signature) -> ModelVersion:
+    """A version that has no number yet: what predict asks of it is what it takes and what it is called."""
     manifest = ModelManifest.model_construct(
         name="the model to be registered",
         version=0,
@@ -72,8 +90,13 @@ def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> p
         files={},
         environment={},
     )
+    return ModelVersion(manifest, signature)
+
+
+def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> pa.Table:
+    """What a model that is about to be registered makes of its probe rows; ModelBlocked where it cannot."""
     try:
-        return predict(LoadedModel(ModelVersion(manifest, signature), estimator), probe, signature.outputs)
+        return predict(LoadedModel(unregistered(signature), estimator), probe, signature.outputs)
     except PredictRaised as error:
         raise ModelBlocked(
             f"the model raised on its probe rows: {error.message}",
@@ -128,42 +151,39 @@ def score_with_bisection(
 # -- the gate's steps -----------------------------------------------------------------------------------------------
 
 
-def _loaded(
-    registry: Registry, version: ModelVersion, content: bytes, allowed_types: Collection[str]
-) -> tuple[Any, list[str]]:
-    """The estimator, and what its libraries warned of while it was built, each once."""
-    try:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            estimator = get_format(version.signature.format).load(content, allowed_types)
-    except ModelBlocked as error:
-        path = registry.lake.path(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
-        raise ModelBlocked(f"{path}: {error.failed}", state=error.state, next_step=error.next_step) from error
-    return estimator, list(dict.fromkeys(str(each.message).strip() for each in caught))
-
-
-def _other_libraries(manifest: ModelManifest, model_format: Format) -> list[str]:
-    """A remark for each library that is of another minor version here than where the model was registered."""
-    remarks = []
-    for package in model_format.packages:
-        then, now = manifest.environment.get(package), _installed(package)
-        if then and _minor(then) != _minor(now):
-            remarks.append(f"the model was registered with {package} {then}, and is scored with {now}")
-    return remarks
+def _opened(
+    version: ModelVersion,
+    content: bytes,
+    allowed_types: Collection[str],
+    interpreter: Interpreter | None,
+    timeout_seconds: float,
+) -> Opened:
+    there = interpreter or interpreter_of(version)
+    if there is None:
+        return open_here(version.format, content, allowed_types)
+    return open_elsewhere(there, version, content, allowed_types, timeout_seconds=timeout_seconds)
 
 
 def _check_probe(registry: Registry, loaded: LoadedModel) -> None:
-    version = loaded.version
-    probe, expected = registry.probe(version)
     try:
-        actual = predict(loaded, probe, version.outputs)
+        worst = worst_difference(registry, loaded)
     except PredictRaised as error:
         raise _probe_failed(registry, loaded, f"the model raised on its own probe rows: {error.message}") from error
-    differences = [
-        _difference(name, expected[name], actual[name], version.signature.probe_rtol) for name in version.outputs
-    ]
-    if worst := max(filter(None, differences), key=lambda each: each[0], default=None):
+    if worst:
         raise _probe_failed(registry, loaded, worst[1])
+
+
+def worst_difference(registry: Registry, loaded: LoadedModel) -> tuple[float, str] | None:
+    """How far the probe rows' outputs are off at the worst, and in words; None within the tolerance.
+
+    PredictRaised where the model cannot score them.
+    """
+    outputs = loaded.version.outputs
+    probe, expected = registry.probe(loaded.version)
+    actual = predict(loaded, probe, outputs)
+    rtol = loaded.version.signature.probe_rtol
+    differences = [_difference(name, expected[name], actual[name], rtol) for name in outputs]
+    return max(filter(None, differences), key=lambda each: each[0], default=None)
 
 
 def _difference(
@@ -193,17 +213,6 @@ def _probe_failed(registry: Registry, loaded: LoadedModel, what: str) -> ModelBl
         state="no row was scored",
         next_step=f"install the libraries that the version's manifest names, or `lamplighter rollback {version.name}`",
     )
-
-
-def _installed(package: str) -> str:
-    try:
-        return installed_version(package)
-    except PackageNotFoundError:
-        return "none"
-
-
-def _minor(number: str) -> list[str]:
-    return number.split(".")[:2]
 
 
 # -- rows that cannot be scored -------------------------------------------------------------------------------------

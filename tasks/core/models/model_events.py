@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tasks.core.errors import Blocked, ModelBlocked
-from tasks.core.models.model_version import Event
+from pydantic import JsonValue
+
+from tasks.core.errors import Blocked, DefinitionError, ModelBlocked
+from tasks.core.models.model_version import Event, ModelManifest
+
+# The evidence of an event that repeats what was done in MLflow's registry.
+MIRRORED = "mlflow"
 
 
 def aliases_in(events: list[Event]) -> dict[str, int]:
@@ -36,6 +42,29 @@ def why_recalled(events: list[Event], alias: str) -> str:
         return ""
     return (
         f"; it named version {recall.version}, recalled at {recall.at.isoformat()} by {recall.actor}: {recall.reason}"
+    )
+
+
+def refuse_recalled(events: list[Event], name: str, version: int) -> None:
+    """ModelBlocked if the version was recalled: a run that began before must not publish what it scored."""
+    recall = recalled_in(events).get(version)
+    if recall is not None:
+        raise ModelBlocked(
+            f"version {version} of '{name}' was recalled at {recall.at.isoformat()} by {recall.actor}: {recall.reason}",
+            state="nothing of this run is published, and what was published by other versions stands",
+            next_step=f"`lamplighter rollback {name}` if no version is production now; then score the window again",
+        )
+
+
+def refuse_elsewhere(manifest: ModelManifest, evidence: Mapping[str, JsonValue]) -> None:
+    """DefinitionError where somebody moves an alias here to a version that was mirrored from MLflow's registry."""
+    if manifest.origin is None or evidence.get(MIRRORED) == manifest.origin.uri:
+        return
+    raise DefinitionError(
+        f"{manifest.name} version {manifest.version} is {manifest.origin.uri} of MLflow at {manifest.origin.tracking}, and "
+        "the aliases of a model of MLflow's registry are moved there: what moved here, the next run would move back",
+        state="no alias was moved",
+        next_step="set the alias in MLflow; the next run follows it, and `lamplighter history` here then says so",
     )
 
 

@@ -86,6 +86,10 @@ class Signature(Definition):
     probe_rtol: Annotated[float, Field(ge=0, lt=1, description="Relative tolerance of floats; all else is exact.")] = (
         1e-9
     )
+    interpreter: Annotated[
+        Name | None,
+        Field(description="The environment that must load it: LAMPLIGHTER_PYTHON_<NAME> says where its Python is."),
+    ] = None
 
     @property
     def model_file(self) -> str:
@@ -107,6 +111,20 @@ class TrainingRecord(Definition):
     pointer: Annotated[str, Field(description="A path, a table or a query with its windows; never a secret.")]
     digest: str
     rows: int | None = None
+    first: Annotated[
+        str | None, Field(description="The first window that it was fitted or calibrated on; None if unknown.")
+    ] = None
+    last: Annotated[str | None, Field(description="The last one.")] = None
+
+
+class Origin(Definition):
+    """What a version was in MLflow's registry, from where it was mirrored; addresses are without secrets."""
+
+    uri: Annotated[str, Field(description="Its name and version there: models:/NAME/VERSION.")]
+    run_id: str
+    source: str
+    tracking: Annotated[str, Field(description="The address of the tracking server.")]
+    artifacts: Annotated[dict[str, Sha256], Field(description="The files that were read, as they were.")]
 
 
 class ModelManifest(Definition):
@@ -121,6 +139,7 @@ class ModelManifest(Definition):
     training: TrainingRecord | None = None
     code: CodeRecord | None = None
     environment: Annotated[dict[str, str], Field(default_factory=dict)]
+    origin: Annotated[Origin | None, Field(description="None: it was registered here first.")] = None
 
     @property
     def digest(self) -> str:
@@ -137,7 +156,8 @@ class ModelVersion:
     signature: Signature
 
     def __str__(self) -> str:
-        return f"{self.name} version {self.version}"
+        # One that is about to be registered has no number.
+        return f"{self.name} version {self.version}" if self.version else self.name
 
     @property
     def name(self) -> str:
@@ -160,6 +180,11 @@ class ModelVersion:
     @property
     def format(self) -> str:
         return self.signature.format
+
+    @property
+    def origin(self) -> str | None:
+        """models:/NAME/VERSION, of one that was mirrored from MLflow's registry."""
+        return self.manifest.origin.uri if self.manifest.origin else None
 
     @property
     def inputs(self) -> InputSchema:
@@ -212,3 +237,4 @@ class Candidate:
     code: CodeRecord | None = None
     environment: dict[str, str] | None = None
     card: dict[str, str] | None = None
+    origin: Origin | None = None

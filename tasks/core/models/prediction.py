@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import numpy as np
@@ -20,13 +22,49 @@ _LONGEST_MESSAGE = 500
 _MATRIX = 2  # Dimensions.
 
 
+METHODS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
+
+
+class Elsewhere(abc.ABC):
+    """Stands for an estimator that another process holds: a batch goes there, and its columns come back.
+
+    What the estimator says of itself (classes_, feature_names_in_, n_features_in_) it says as well.
+    """
+
+    methods: frozenset[str] = frozenset()
+
+    @abc.abstractmethod
+    def outputs(self, batch: pa.RecordBatch | pa.Table, outputs: Mapping[str, Prediction]) -> pa.Table:
+        """What `predict` makes of the batch there; it raises what `predict` raises."""
+
+    @abc.abstractmethod
+    def kind_of_prediction(self, batch: pa.RecordBatch | pa.Table) -> str:
+        """The letter of the numpy type of what its method `predict` returns; PredictRaised where it raises."""
+
+    @property
+    @abc.abstractmethod
+    def process(self) -> int:
+        """The number of that process."""
+
+
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that passed the gate, with what the gate had to remark."""
+    """A model that passed the gate, with what the gate had to remark, and the versions of the libraries that made it."""
 
     version: ModelVersion
     estimator: Any
     warnings: tuple[str, ...] = ()
+    libraries: Mapping[str, str] = dataclass_field(default_factory=dict)
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """The process beside this one that holds it, if one does."""
+        return (self.estimator.process,) if isinstance(self.estimator, Elsewhere) else ()
+
+
+def has_method(estimator: Any, name: str) -> bool:
+    """Whether an estimator, here or elsewhere, has one of METHODS."""
+    return name in estimator.methods if isinstance(estimator, Elsewhere) else hasattr(estimator, name)
 
 
 class PredictRaised(Exception):
@@ -78,6 +116,8 @@ def predict(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, outputs: Mapp
     check_input_schema(loaded.version, batch.schema)
     if batch.num_rows == 0:
         return schema.empty_table()
+    if isinstance(loaded.estimator, Elsewhere):
+        return loaded.estimator.outputs(batch.select(loaded.version.inputs.names), outputs)
     methods = {output.method: _method(loaded, output.method) for output in outputs.values()}
     try:
         frame = input_frame(batch, loaded.version.inputs)
@@ -116,12 +156,31 @@ def _series(values: pa.Array[Any], column: InputColumn) -> Any:
     if pa.types.is_decimal(kind) or (column.nullable and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))):
         return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if pa.types.is_string(kind):
-        return pd.Series(values.to_pandas(), dtype="str")
+        return _text(values)
     if pa.types.is_date(kind):
         return values.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False)
     if pa.types.is_timestamp(kind):
         return values.to_pandas()
     return values.to_numpy(zero_copy_only=False)
+
+
+def _text(values: pa.Array[Any]) -> Any:
+    import pandas as pd  # noqa: PLC0415 - heavy
+
+    if pd.Series(dtype="str").dtype == object:
+        # pandas 2 has no text of its own: its "str" would write a null out, as 'None'.
+        found = values.to_numpy(zero_copy_only=False)
+        found[values.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        return found
+    return pd.Series(values.to_pandas(), dtype="str")
+
+
+def arrow_stream(batch: pa.RecordBatch | pa.Table) -> pa.Buffer:
+    """The bytes in which a batch crosses into another process."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write(batch)
+    return sink.getvalue()
 
 
 # -- out of the model -----------------------------------------------------------------------------------------------
@@ -149,8 +208,7 @@ def _method(loaded: LoadedModel, name: str) -> Any:
     method = getattr(loaded.estimator, name, None)
     if method is not None:
         return method
-    known = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
-    there = [each for each in known if hasattr(loaded.estimator, each)]
+    there = [each for each in METHODS if hasattr(loaded.estimator, each)]
     raise ModelBlocked(
         f"{loaded.version} is a {type(loaded.estimator).__name__}, which has no {name}; it has {', '.join(there) or 'none'}",
         state="no row was scored",

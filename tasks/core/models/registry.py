@@ -24,7 +24,15 @@ from tasks.core.definitions.column_types import type_name
 from tasks.core.definitions.terms import Name
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, ModelBlocked, ModelNotFound
 from tasks.core.models.formats import get_format
-from tasks.core.models.model_events import aliases_in, last_event, moved, recalled_in, why_recalled, withdrawn
+from tasks.core.models.model_events import (
+    aliases_in,
+    last_event,
+    moved,
+    recalled_in,
+    refuse_elsewhere,
+    why_recalled,
+    withdrawn,
+)
 from tasks.core.models.model_version import Candidate, Event, FileRecord, ModelManifest, ModelVersion, Signature
 from tasks.core.storage import Lake
 
@@ -38,6 +46,7 @@ MANIFEST, SIGNATURE, PROFILE, BENCHMARK, CARD, PROBE, EXPECTED = (
     "probe_expected.parquet",
 )
 _ANY = object()
+_ABANDONED_SECONDS = 3600
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -55,6 +64,8 @@ class Registry:
         get_format(candidate.signature.format)
         _check_probe(candidate)
         staging = f"{_folder(name)}/versions/.tmp-{uuid.uuid4().hex}"
+        # What somebody was killed over; whoever registers now is younger than that.
+        self.lake.sweep(f"{_folder(name)}/versions", idle_seconds=_ABANDONED_SECONDS)
         try:
             return self._move_in(name, staging, candidate, at, actor)
         except BaseException:
@@ -75,6 +86,7 @@ class Registry:
                 training=candidate.training,
                 code=candidate.code,
                 environment=candidate.environment or {},
+                origin=candidate.origin,
             )
             # Last in the folder, and again for another number when somebody else has just taken this one.
             self.lake.write_bytes(f"{staging}/{MANIFEST}", _json_bytes(manifest))
@@ -98,18 +110,22 @@ class Registry:
 
     def version(self, name: str, number: int) -> ModelVersion:
         """A version; ModelNotFound lists what there is."""
-        numbers = self._some_numbers(name)
-        if number not in numbers:
-            raise ModelNotFound(
-                f"the model '{name}' has no version {number}; there are: {_listed(numbers)}",
-                next_step="give one of these",
-            )
+        self.check_known(name, number)
         key = f"{version_folder(name, number)}/{MANIFEST}"
         manifest = self._record(key, ModelManifest)
         if (manifest.name, manifest.version) != (name, number):
             raise LakeCorrupt(f"{self.lake.path(key)} is the manifest of {manifest.name} version {manifest.version}")
         signature = self._parsed(key, _read_verified(self.lake, manifest, SIGNATURE), Signature)
         return ModelVersion(manifest, signature)
+
+    def check_known(self, name: str, number: int | None = None) -> None:
+        """ModelNotFound where there is no such model or version, be its files whole or not."""
+        numbers = self._some_numbers(name)
+        if number is not None and number not in numbers:
+            raise ModelNotFound(
+                f"the model '{name}' has no version {number}; there are: {_listed(numbers)}",
+                next_step="give one of these",
+            )
 
     def read(self, version: ModelVersion, file: str) -> bytes:
         """A file of a version, read once and verified; ModelBlocked where it is not what the manifest says."""
@@ -189,7 +205,7 @@ class Registry:
         With `expected` (a version number, or None for no alias) only if the alias names that: Blocked otherwise,
         also when somebody moves it at the same instant.
         """
-        self.version(name, version)
+        refuse_elsewhere(self.version(name, version).manifest, evidence or {})
 
         def decide(events: list[Event]) -> Event | dict[str, Any]:
             current = aliases_in(events).get(alias)
@@ -225,7 +241,8 @@ class Registry:
         evidence: Mapping[str, JsonValue] | None = None,
     ) -> Event:
         """Withdraws a version for ever: no alias names it from here on. Done already is done."""
-        self.version(name, version)
+        # Not `version`: one whose files are damaged is to be recalled as well.
+        self.check_known(name, version)
 
         def decide(events: list[Event]) -> Event | dict[str, Any]:
             return recalled_in(events).get(version) or {"action": "recall", "version": version}

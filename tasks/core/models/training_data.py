@@ -28,27 +28,34 @@ _BATCH_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with a label, sorted by key, and the truth of each."""
+    """Rows with a label, sorted by key (of snapshots: within each window), and the truth of each."""
 
     job: Job
     span: WindowRange
     table: pa.Table
     truth: npt.NDArray[Any]
     without_label: int
+    # How many rows each span has: of snapshots, whose rows have no time, each span is a window.
+    spans: tuple[tuple[str, int], ...]
 
     @cached_property
     def windows(self) -> npt.NDArray[Any]:
         """The label of each row's window."""
         if self.job.event_time is None:
-            return np.full(len(self.table), self.span.first)
-        instants, places = np.unique(self.table[self.job.event_time].cast(pa.int64()).to_numpy(), return_inverse=True)
-        moments = [dt.datetime.fromtimestamp(instant / 1e6, dt.UTC) for instant in instants.tolist()]
-        return np.array([self.job.window.containing(moment).as_of for moment in moments])[places]
+            return np.repeat([as_of for as_of, _ in self.spans], [rows for _, rows in self.spans])
+        return window_labels(self.job, self.table[self.job.event_time])
 
     @property
     def digest(self) -> str:
         """Of the rows and their labels, in any order."""
         return RowDigest.of(hash_rows(self.table)).hex
+
+
+def window_labels(job: Job, event_times: pa.ChunkedArray[Any]) -> npt.NDArray[Any]:
+    """The label of the window in which each instant lies."""
+    instants, places = np.unique(event_times.cast(pa.int64()).to_numpy(), return_inverse=True)
+    moments = [dt.datetime.fromtimestamp(instant / 1e6, dt.UTC) for instant in instants.tolist()]
+    return np.array([job.window.containing(moment).as_of for moment in moments])[places]
 
 
 def labelled_rows(
@@ -66,20 +73,17 @@ def labelled_rows(
     if labels is None or definition.labels_query is None:
         raise DefinitionError(f"the job '{job.job}' has no labels to train on", next_step="add 'labels' to its YAML")
     spans = _spans(job, windows)
-    features = pa.concat_tables(
-        _read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans
-    )
+    features = [_read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans]
     truth_schema = label_schema(job, labels)
-    truth = pa.concat_tables(
-        _read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans
-    )
-    check_labels(truth)
-    truth = truth.filter(truth[labels.target].is_valid())
-    joined = features.join(truth, list(job.keys), join_type="inner").sort_by([(key, "ascending") for key in job.keys])
+    truth = [_read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans]
+    check_labels(pa.concat_tables(truth))
+    # One by one: the same keys come back in every snapshot.
+    parts = [_joined(job, labels, *pair) for pair in zip(features, truth, strict=True)]
+    joined, pulled = pa.concat_tables(parts), sum(map(len, features))
     if not len(joined):
         raise SourceError(
-            f"no row of {job.job} from {windows.first} to {windows.last} has a label: {len(features):,} rows and "
-            f"{len(truth):,} labels share no key",
+            f"no row of {job.job} from {windows.first} to {windows.last} has a label: {pulled:,} rows and "
+            f"{sum(map(len, truth)):,} labels share no key",
             next_step="see whether the labels' query gives the keys in the same types and zones as the source's",
         )
     return Labelled(
@@ -87,8 +91,15 @@ def labelled_rows(
         span=windows,
         table=joined,
         truth=joined[labels.target].to_numpy(zero_copy_only=False),
-        without_label=len(features) - len(joined),
+        without_label=pulled - len(joined),
+        spans=tuple((span.as_of, len(part)) for span, part in zip(spans, parts, strict=True)),
     )
+
+
+def _joined(job: Job, labels: Labels, features: pa.Table, truth: pa.Table) -> pa.Table:
+    known = truth.filter(truth[labels.target].is_valid())
+    joined: pa.Table = features.join(known, list(job.keys), join_type="inner")
+    return joined.sort_by([(key, "ascending") for key in job.keys])
 
 
 def _spans(job: Job, windows: WindowRange) -> list[Window]:

@@ -4,6 +4,7 @@ render_window: one window. render_index: one job. render_home: all jobs. render_
 artifacts, with the same figures.
 """
 
+from tasks.core.pages.challenger_view import sentence as challenger_sentence
 from tasks.core.pages.index_view import render_home, render_index
 from tasks.core.pages.inputs import (
     IndexPage,
@@ -17,22 +18,35 @@ from tasks.core.pages.inputs import (
 )
 from tasks.core.pages.markdown import render_markdown, summary_rows
 from tasks.core.pages.model_view import ModelPage, render_model
+from tasks.core.pages.promotion_view import (
+    Answer,
+    PromotionPage,
+    promotion_markdown,
+    promotion_rows,
+    render_promotion,
+)
 from tasks.core.pages.window_view import render_window
 
 __all__ = [
+    "Answer",
     "IndexPage",
     "JobLine",
     "Link",
     "ModelLine",
     "ModelPage",
+    "PromotionPage",
     "PublishedColumn",
     "QuarantineExample",
     "WindowPage",
     "WindowPoint",
+    "challenger_sentence",
+    "promotion_markdown",
+    "promotion_rows",
     "render_home",
     "render_index",
     "render_markdown",
     "render_model",
+    "render_promotion",
     "render_window",
     "summary_rows",
 ]

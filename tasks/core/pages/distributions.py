@@ -32,23 +32,39 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What the bars and the outline are, in words that follow a share."""
+
+    bars: str = "in this window"
+    outline: str = "in the reference"
+
+
+_WINDOW_AND_REFERENCE = Sides()
+
+
+@dataclass(frozen=True)
 class _Bin:
     label: str
     today: float
     reference: float | None
 
 
-def draw(distribution: Distribution, anchor: str, drift: FeatureDriftRecord | None = None) -> Figure | None:
+def draw(
+    distribution: Distribution,
+    anchor: str,
+    drift: FeatureDriftRecord | None = None,
+    sides: Sides = _WINDOW_AND_REFERENCE,
+) -> Figure | None:
     """The figure of a column; None where its bins and its shares do not fit together."""
     bins = _bins(distribution)
     if not bins:
         return None
     as_rows = distribution.kind in ("categorical", "boolean")
-    chart, note = _rows(bins, distribution) if as_rows else _slots(bins, distribution)
+    chart, note = (_rows if as_rows else _slots)(bins, distribution, sides)
     return Figure(
         column=distribution.column,
         anchor=anchor,
-        heading=what_is_seen(distribution),
+        heading=what_is_seen(distribution, sides),
         note=note,
         kind="rows" if as_rows else "histogram",
         chart=chart,
@@ -57,7 +73,7 @@ def draw(distribution: Distribution, anchor: str, drift: FeatureDriftRecord | No
     )
 
 
-def what_is_seen(distribution: Distribution) -> str:
+def what_is_seen(distribution: Distribution, sides: Sides = _WINDOW_AND_REFERENCE) -> str:
     """One sentence: which bin moved most, if any did."""
     bins = [*_bins(distribution), *_missing(distribution)]
     if not any(one.today for one in bins):
@@ -68,7 +84,7 @@ def what_is_seen(distribution: Distribution) -> str:
     moved = max(bins, key=lambda one: abs(one.today - (one.reference or 0.0)))
     before = moved.reference or 0.0
     if abs(moved.today - before) < _ALIKE:
-        return f"As in the reference: no bin differs by more than {points(moved.today - before)}"
+        return f"As {sides.outline}: no bin differs by more than {points(moved.today - before)}"
     more = "More" if moved.today > before else "Fewer"
     return f"{more} in {_quoted(moved.label)}: {share(moved.today)} against {share(before)}"
 
@@ -98,18 +114,18 @@ def _clean(value: float | None) -> float:
     return min(value, 1.0) if value is not None and math.isfinite(value) and value > 0 else 0.0
 
 
-def _title(one: _Bin) -> str:
-    against = "" if one.reference is None else f", {share(one.reference)} in the reference"
-    return f"{cut(one.label, 120)}: {share(one.today)} in this window{against}"
+def _title(one: _Bin, sides: Sides) -> str:
+    against = "" if one.reference is None else f", {share(one.reference)} {sides.outline}"
+    return f"{cut(one.label, 120)}: {share(one.today)} {sides.bars}{against}"
 
 
-def _slots(bins: list[_Bin], distribution: Distribution) -> tuple[Histogram, str]:
+def _slots(bins: list[_Bin], distribution: Distribution, sides: Sides) -> tuple[Histogram, str]:
     parts = groups(len(bins), _MOST_BINS)
     merged = [_merge(bins[part], _joined(bins[part])) for part in parts]
     missing = next(iter(_missing(distribution)), None)
     shown = [*merged, *([missing] if missing else [])]
     chart = histogram(
-        [_title(one) for one in shown],
+        [_title(one, sides) for one in shown],
         [one.today for one in merged],
         None if distribution.reference is None else [one.reference or 0.0 for one in merged],
         _boundaries(distribution, parts),
@@ -150,7 +166,7 @@ def edge_label(edge: float) -> str:
     return f"{edge:.5g}" if abs(edge) >= _HUNDREDS else f"{edge:.3g}"
 
 
-def _rows(bins: list[_Bin], distribution: Distribution) -> tuple[RowChart, str]:
+def _rows(bins: list[_Bin], distribution: Distribution, sides: Sides) -> tuple[RowChart, str]:
     """The categories in their order, less those that nobody has on either side; of many the largest."""
     bins = [one for one in bins if one.today or one.reference] or bins
     shown, note = bins, ""
@@ -160,12 +176,12 @@ def _rows(bins: list[_Bin], distribution: Distribution) -> tuple[RowChart, str]:
         # Not as a bar: all the others together would press those that are named flat.
         shown, note = (
             kept,
-            f"The {_MOST_CATEGORIES} largest of {len(bins):,} categories; {_title(_merge(rest, 'the others'))}.",
+            f"The {_MOST_CATEGORIES} largest of {len(bins):,} categories; {_title(_merge(rest, 'the others'), sides)}.",
         )
     shown = [*shown, *_missing(distribution)]
     chart = row_chart(
         [cut(one.label, _LABEL) or "(empty)" for one in shown],
-        [_title(one) for one in shown],
+        [_title(one, sides) for one in shown],
         [one.today for one in shown],
         None if distribution.reference is None else [one.reference or 0.0 for one in shown],
     )

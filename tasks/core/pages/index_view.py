@@ -11,7 +11,6 @@ from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
 from tasks.core.pages.inputs import IndexPage, JobLine, ModelLine, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
-from tasks.core.runs.manifest import Verdict
 
 MOST_WINDOWS, MOST_MARKS, MOST_JOBS = 200, 120, 1000
 _FATES = ("scored", "quarantined", "duplicates", "undecided")
@@ -95,7 +94,7 @@ def render_home(jobs: Sequence[JobLine], models: Sequence[ModelLine] = ()) -> st
         (one, verdicts.words(one.last.verdict) if one.last else "No window yet", _tone(one))
         for one in ranked[:MOST_JOBS]
     ]
-    need = sum(one.last is not None and one.last.verdict in ("failed", "blocked") for one in jobs)
+    need = sum(one.last is not None and one.last.verdict in ("failed", "blocked", "withdrawn") for one in jobs)
     return environment.render(
         "home.html.jinja",
         lines=lines,
@@ -111,7 +110,7 @@ def status(points: Sequence[WindowPoint], all_windows: int) -> str:
     if not points:
         return "No window was run yet."
     counts = Counter(one.verdict for one in points)
-    order: tuple[Verdict | None, ...] = verdicts.WORST_FIRST[::-1]
+    order = verdicts.WORST_FIRST[::-1]
     parts = [
         f"{wording.count(counts[verdict])} {verdicts.words(verdict).lower()}" for verdict in order if counts[verdict]
     ]
@@ -150,7 +149,7 @@ def _strip(points: Sequence[WindowPoint]) -> list[Cell]:
     ]
 
 
-def _worst(points: Sequence[WindowPoint]) -> Verdict | None:
+def _worst(points: Sequence[WindowPoint]) -> verdicts.Shown | None:
     return verdicts.worst([one.verdict for one in points])
 
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from tasks.core.pages.verdicts import Shown, shown
 from tasks.core.profiles.figures import Figures
-from tasks.core.runs.manifest import Manifest, RowCounts, Verdict
+from tasks.core.runs.challenger import Beside
+from tasks.core.runs.manifest import Manifest, RowCounts
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class WindowPoint:
     """One window's run, reduced to what the trends and the lists of windows show."""
 
     as_of: str
-    verdict: Verdict | None
+    verdict: Shown | None
     rows: RowCounts
     href: str | None = None
     model_version: int | None = None
@@ -64,7 +66,7 @@ class WindowPoint:
         psi, column = max(known, default=(None, None))
         return cls(
             as_of=manifest.as_of,
-            verdict=manifest.verdict,
+            verdict=shown(manifest),
             rows=manifest.rows,
             href=href,
             model_version=manifest.model.version,
@@ -80,7 +82,9 @@ class WindowPage:
     """All that the page of one window shows.
 
     `standing` is the manifest that readers see for this window where it is not `manifest`; None where they see none.
+    `waits` says why the window is to be scored again, while it is queued for that.
     `table` is the published table's address as a reader would type it, `quarantine_table` that of the quarantine.
+    `challenger` is what stands beside the run: a second version's scores of the same rows.
     """
 
     manifest: Manifest
@@ -91,8 +95,11 @@ class WindowPage:
     quarantine_examples: Sequence[QuarantineExample] = ()
     quarantine_limit: float | None = None
     standing: Manifest | None = None
+    waits: str = ""
     reference_name: str = "the training data"
     owner: str = ""
+    challenger: Beside | None = None
+    challengers_table: str = ""
     index_href: str | None = None
     docs_href: str | None = None
     previous: Link | None = None
@@ -116,6 +123,7 @@ class IndexPage:
     timezone: str = "UTC"
     quarantine_limit: float | None = None
     prediction_name: str = "prediction"
+    challenger: str = ""
     home_href: str | None = None
     windows_count: int | None = None
 

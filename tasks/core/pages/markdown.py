@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 from tasks.core.pages import verdicts, wording
+from tasks.core.pages.challenger_view import sentence
 from tasks.core.pages.inputs import run_seconds
 from tasks.core.pages.window_view import feature_drift, outcomes, prediction_notes, rows_per_second
+from tasks.core.runs.challenger import Beside
 from tasks.core.runs.manifest import Manifest
 
 _MOST = 10
@@ -15,12 +17,12 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/))")
 _SIGNS = {"good": "✅", "warn": "⚠️", "stop": "⛔", "bad": "❌", "idle": "⏳"}
 
 
-def summary_rows(manifest: Manifest) -> list[dict[str, str]]:
+def summary_rows(manifest: Manifest, challenger: Beside | None = None) -> list[dict[str, str]]:
     """The run in figures, one a row, for a table artifact."""
-    return [{"figure": name, "value": wording.printable(value)} for name, value in _figures(manifest)]
+    return [{"figure": name, "value": wording.printable(value)} for name, value in _figures(manifest, challenger)]
 
 
-def render_markdown(manifest: Manifest, report_href: str | None = None) -> str:
+def render_markdown(manifest: Manifest, report_href: str | None = None, challenger: Beside | None = None) -> str:
     """The run as Markdown: verdict first; values of the data are escaped, so that none becomes a link or a tag."""
     headline = verdicts.headline(manifest)
     blocks = [
@@ -28,8 +30,8 @@ def render_markdown(manifest: Manifest, report_href: str | None = None) -> str:
         headline.sentence,
         "\n".join(f"- {escape(wording.cut(reason, 600))}" for reason in manifest.reasons[:_MOST]),
         f"**Next:** {_sentence(verdicts.next_step(manifest))}",
-        f"[The report of this window](<{_address(report_href)}>)" if report_href else "",
-        _table(("Figure", "Value"), [(name, escape(value)) for name, value in _figures(manifest)]),
+        f"[The report of this window](<{address(report_href)}>)" if report_href else "",
+        markdown_table(("Figure", "Value"), [(name, escape(value)) for name, value in _figures(manifest, challenger)]),
         "\n".join(f"- {escape(note)}" for note in prediction_notes(manifest)),
         _expectations(manifest),
         _quarantine(manifest),
@@ -44,7 +46,7 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
-def _figures(manifest: Manifest) -> list[tuple[str, str]]:
+def _figures(manifest: Manifest, challenger: Beside | None) -> list[tuple[str, str]]:
     rows, model = manifest.rows, manifest.model
     drift = feature_drift(manifest)
     return [
@@ -64,6 +66,7 @@ def _figures(manifest: Manifest) -> list[tuple[str, str]]:
         ("peak memory", wording.size(manifest.peak_memory_bytes)),
         ("model", f"{model.name} version {model.version}"),
         ("readers see", verdicts.readers_see(manifest, None) if manifest.is_published else "what they saw before"),
+        *([("challenger", wording.cut(sentence(challenger), 400))] if challenger and sentence(challenger) else []),
         ("run", manifest.run_id),
     ]
 
@@ -97,11 +100,13 @@ def _code(text: str) -> str:
     return f"`{' '.join(wording.printable(text).replace('`', '').split())}`"
 
 
-def _address(href: str) -> str:
+def address(href: str) -> str:
+    """An address as it may stand within the angle brackets of a link."""
     return re.sub(r"[<>\s]", lambda found: f"%{ord(found[0]):02X}", wording.printable(href))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are escaped already."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
@@ -121,7 +126,7 @@ def _expectations(manifest: Manifest) -> str:
     ]
     return (
         "## Expectations that did not hold\n\n"
-        + _table(("What follows", "Expectation", "Rows", "Examples"), rows)
+        + markdown_table(("What follows", "Expectation", "Rows", "Examples"), rows)
         + _more(len(failed))
     )
 
@@ -131,7 +136,7 @@ def _quarantine(manifest: Manifest) -> str:
     if not ranked:
         return ""
     rows = [(escape(wording.cut(reason)), wording.count(amount)) for reason, amount in ranked[:_MOST]]
-    return "## Quarantine\n\n" + _table(("Reason", "Rows"), rows) + _more(len(ranked))
+    return "## Quarantine\n\n" + markdown_table(("Reason", "Rows"), rows) + _more(len(ranked))
 
 
 def _drift(manifest: Manifest) -> str:
@@ -142,7 +147,7 @@ def _drift(manifest: Manifest) -> str:
         (escape(wording.cut(one.column, 80)), wording.number(one.psi), wording.share(one.missing_share))
         for one in ranked[:_MOST]
     ]
-    return "## Farthest from the reference\n\n" + _table(("Feature", "PSI", "Missing"), rows) + _more(len(ranked))
+    return "## Farthest from the reference\n\n" + markdown_table(("Feature", "PSI", "Missing"), rows) + _more(len(ranked))
 
 
 def _more(all_of_them: int) -> str:

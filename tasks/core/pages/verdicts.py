@@ -8,19 +8,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.core.pages.wording import count, instant, plural
-from tasks.core.runs.manifest import Manifest, Verdict
+from tasks.core.runs.manifest import Manifest, Verdict, Withdrawal
 
 Tone = Literal["good", "warn", "stop", "bad", "idle"]
 _COMMAND = re.compile(r"(?<!\S)(lamplighter [a-z][^;,]*)")
-WORDS: dict[Verdict | None, tuple[str, Tone]] = {
+# What a list of windows says of one: the verdict of its run, unless a recall has changed what readers see.
+Shown = Verdict | Literal["withdrawn", "restored"]
+WORDS: dict[Shown | None, tuple[str, Tone]] = {
     "published": ("Published", "good"),
     "published_with_warnings": ("Published with warnings", "warn"),
+    "restored": ("Restored", "warn"),
+    "withdrawn": ("Withdrawn", "stop"),
     "blocked": ("Blocked", "stop"),
     "failed": ("Failed", "bad"),
     None: ("Not finished", "idle"),
 }
 # From the worst to the best: what a group of windows is coloured by.
-WORST_FIRST: tuple[Verdict | None, ...] = ("failed", "blocked", None, "published_with_warnings", "published")
+WORST_FIRST: tuple[Shown | None, ...] = (
+    "failed",
+    "blocked",
+    "withdrawn",
+    None,
+    "restored",
+    "published_with_warnings",
+    "published",
+)
 
 
 @dataclass(frozen=True)
@@ -40,19 +52,28 @@ class Piece:
     is_code: bool
 
 
-def words(verdict: Verdict | None) -> str:
+def words(verdict: Shown | None) -> str:
     return WORDS[verdict][0]
 
 
-def tone(verdict: Verdict | None) -> Tone:
+def tone(verdict: Shown | None) -> Tone:
     return WORDS[verdict][1]
+
+
+def shown(manifest: Manifest) -> Shown | None:
+    """What a list of windows says of this run."""
+    if manifest.state in ("withdrawing", "withdrawn"):
+        return "withdrawn"
+    return "restored" if manifest.is_published and manifest.restored else manifest.verdict
 
 
 def headline(manifest: Manifest) -> Headline:
     """The verdict of a run in one line."""
     if manifest.state == "superseded":
         return Headline("Superseded", "idle", "It was published, and another run has taken its place.")
-    return Headline(words(manifest.verdict), tone(manifest.verdict), _sentence(manifest))
+    of_list = shown(manifest)
+    sentence = _recalled(manifest.withdrawal) if manifest.withdrawal else _sentence(manifest)
+    return Headline(words(of_list), tone(of_list), sentence)
 
 
 def _sentence(manifest: Manifest) -> str:
@@ -71,17 +92,31 @@ def _sentence(manifest: Manifest) -> str:
     return "The run has not ended; the next run of this window continues it."
 
 
+def _recalled(why: Withdrawal) -> str:
+    place = f"What run {why.restores} had published" if why.restores else "Nothing"
+    return (
+        f"Version {why.version} of {why.model} was recalled on {instant(why.at)} by {why.by}: {why.reason.rstrip('.')}. "
+        f"{place} is in its place."
+    )
+
+
 def readers_see(manifest: Manifest, standing: Manifest | None) -> str:
     """What somebody who reads this window of the table gets now."""
     seen = manifest if manifest.is_published else standing
     if seen is None:
-        return "Nothing for this window: it has not been published."
+        gone = shown(manifest) == "withdrawn"
+        return f"Nothing for this window: {'what it had was withdrawn' if gone else 'it has not been published'}."
     whose = "This run's" if seen is manifest else f"What run {seen.run_id} published on {instant(seen.finished_at)}:"
-    return f"{whose} {plural(seen.rows.scored, 'row')}, scored by {seen.model.name} version {seen.model.version}."
+    again = f", back since run {seen.restored.instead_of} was withdrawn" if seen.restored else ""
+    return (
+        f"{whose} {plural(seen.rows.scored, 'row')}, scored by {seen.model.name} version {seen.model.version}{again}."
+    )
 
 
 def next_step(manifest: Manifest) -> str:
     """What to do now: the run's own word, or that nothing is to be done."""
+    if shown(manifest) == "withdrawn":
+        return f"`lamplighter backfill {manifest.job} --queued`"
     if manifest.next_step:
         return capitalised(manifest.next_step)
     if manifest.verdict == "published_with_warnings" and manifest.is_published:
@@ -101,6 +136,6 @@ def pieces(sentence: str) -> tuple[Piece, ...]:
     return tuple(Piece(text, is_code=closed and i % 2 == 1) for i, text in enumerate(parts) if text)
 
 
-def worst(verdicts: Sequence[Verdict | None]) -> Verdict | None:
+def worst(verdicts: Sequence[Shown | None]) -> Shown | None:
     """The worst of a group of windows."""
     return min(verdicts, key=WORST_FIRST.index)

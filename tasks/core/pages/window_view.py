@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.pages import environment, reading, verdicts, wording
+from tasks.core.pages import challenger_view, environment, reading, verdicts, wording
 from tasks.core.pages.distributions import Figure, draw
 from tasks.core.pages.inputs import QuarantineExample, WindowPage, run_seconds
 from tasks.core.profiles.figures import Distribution
@@ -126,6 +126,7 @@ def render_window(page: WindowPage) -> str:
         predictions=_prediction_figures(predictions),
         prediction_notes=prediction_notes(manifest),
         predictions_count=len(predictions),
+        challenger=challenger_view.section(page),
         drift_sentence=drift_sentence(drift),
         drift_rows=_drift_rows(drift, figures)[:MOST_DRIFT_ROWS],
         drift_count=len(drift),
@@ -339,6 +340,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact("Ended", wording.instant(manifest.finished_at)),
         Fact("Asked for by", f"{trigger.kind} {trigger.actor}".strip()),
         Fact("Model", f"{model.name} version {model.version}, by the alias {model.alias} ({model.format})"),
+        *([Fact("Mirrored from MLflow's registry", model.origin, is_code=True)] if model.origin else []),
         Fact("Model digest", model.digest, is_code=True),
         Fact("Code", f"Lamplighter {code.version}, commit {code.commit or 'not known'}; uncommitted changes: {dirty}"),
         Fact("Code digest", code.digest, is_code=True),
@@ -367,5 +369,12 @@ def _facts_that_may_lack(manifest: Manifest) -> list[Fact]:
         "Reason for scoring again": manifest.trigger.rescore_reason,
         "Replaces run": manifest.replaces,
         "Superseded by run": manifest.superseded_by,
+        "Snapshot taken from run": manifest.trigger.snapshot_of,
+        "Withdrawn": _withdrawn(manifest),
     }
     return [*facts, *(Fact(name, value) for name, value in others.items() if value)]
+
+
+def _withdrawn(manifest: Manifest) -> str | None:
+    why = manifest.withdrawal
+    return " ".join([f"{wording.instant(why.at)}, by {why.by}: {why.reason}", *why.notes]) if why else None

@@ -76,6 +76,16 @@ def figures(observed: Sequence[Observed]) -> Figures:
     return Figures(distributions=tuple(one for each in observed if each.profile.rows for one in _distributions(each)))
 
 
+def side_by_side(one: Observed, other: Observed) -> tuple[Distribution, ...]:
+    """Two profiles that were counted in the same bins, the other as the reference of the one."""
+    if not one.profile.rows:
+        return ()
+    return tuple(
+        drawn.model_copy(update={"reference": beside.observed, "reference_missing": beside.observed_missing})
+        for drawn, beside in zip(_distributions(one), _distributions(other), strict=True)
+    )
+
+
 def _distributions(observed: Observed) -> list[Distribution]:
     drawn = []
     for name, reference in observed.reference.columns.items():

@@ -13,8 +13,9 @@ MANIFEST_VERSION: Literal[1] = 1
 
 Verdict = Literal["published", "published_with_warnings", "blocked", "failed"]
 # running: nothing is decided. publishing: all is staged, and what lies in the lake tells how far it got. concluded: the
-# verdict stands. superseded: it was published, and another run took its place.
-State = Literal["running", "publishing", "concluded", "superseded"]
+# verdict stands. superseded: it was published, and another run took its place. withdrawing: its model version was recalled,
+# and its partition is on the way out of the tables. withdrawn: it is out of them, for ever.
+State = Literal["running", "publishing", "concluded", "superseded", "withdrawing", "withdrawn"]
 
 
 class Record(BaseModel):
@@ -84,7 +85,12 @@ class ModelRecord(Record):
     digest: str
     alias: str
     format: str
+    origin: Annotated[
+        str | None, Field(description="models:/NAME/VERSION, of one mirrored from MLflow's registry.")
+    ] = None
     warnings: tuple[str, ...] = ()
+    interpreter: Annotated[str | None, Field(description="Whose environment loaded it, where that is another.")] = None
+    libraries: Annotated[dict[str, str], Field(description="The versions of what loaded it.")] = {}
 
 
 class ExpectationRecord(Record):
@@ -172,6 +178,33 @@ class Trigger(Record):
     actor: str = ""
     flow_run_id: str | None = None
     rescore_reason: str | None = None
+    from_snapshot: Annotated[bool, Field(description="Whether a retained snapshot is read, and not the source.")] = (
+        False
+    )
+    snapshot_of: Annotated[str | None, Field(description="The run whose retained snapshot was read.")] = None
+
+
+class Withdrawal(Record):
+    """Why what a run had published was taken out of the tables, and what came back in its place."""
+
+    model: str
+    version: int
+    at: dt.datetime
+    by: str
+    reason: str
+    repull: bool = False
+    restores: Annotated[str | None, Field(description="The superseded run whose partition came back.")] = None
+    restores_model: str | None = None
+    notes: Annotated[tuple[str, ...], Field(description="Why a later partition could not come back.")] = ()
+
+
+class Restoration(Record):
+    """Why what a run had published before is what readers see again."""
+
+    at: dt.datetime
+    by: str
+    reason: str
+    instead_of: Annotated[str, Field(description="The run that was withdrawn.")]
 
 
 class Manifest(Record):
@@ -208,6 +241,8 @@ class Manifest(Record):
     swapped_atomically: bool | None = None
     replaces: str | None = None
     superseded_by: str | None = None
+    withdrawal: Withdrawal | None = None
+    restored: Restoration | None = None
     trigger: Trigger = Trigger()
     started_at: dt.datetime
     finished_at: dt.datetime | None = None
@@ -222,7 +257,13 @@ class Manifest(Record):
 
     def begun_again(self, **changes: Any) -> Self:
         """The record of a run that is taken up again: what it was concluded with is no more."""
-        undecided: dict[str, Any] = {"verdict": None, "reasons": (), "next_step": "", "finished_at": None}
+        undecided: dict[str, Any] = {
+            "verdict": None,
+            "reasons": (),
+            "next_step": "",
+            "finished_at": None,
+            "restored": None,
+        }
         return self.but(state="running", **undecided, **changes)
 
     def to_json(self) -> bytes:

@@ -11,9 +11,10 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
+from tasks.core.runs import challenger, withdrawal
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
-from tasks.core.storage import Lake
+from tasks.core.storage import Folder, Lake
 
 
 def staged(workspace: str, table: str) -> str:
@@ -23,7 +24,7 @@ def staged(workspace: str, table: str) -> str:
 
 def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
     """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
-    replaces = _visible_run(lake, intent)
+    replaces = visible_run(lake, intent.job, intent.as_of)
     intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
     try:
@@ -47,19 +48,24 @@ def _settle(lake: Lake, intent: Manifest, error: LakeError) -> None:
 
 
 def recover(lake: Lake, job: str, as_of: str) -> None:
-    """Ends every publication of this window that a kill cut short. The caller holds the window's lock."""
+    """Ends every publication and withdrawal of this window that a kill cut short. The caller holds the window's lock."""
     for manifest in manifests(lake, job, as_of):
-        if manifest.state != "publishing":
-            continue
-        workspace = layout.workspace(job, as_of, manifest.run_id)
-        for table in layout.TABLES:
-            lake.mend_swap(staged(workspace, table), layout.partition(table, job, as_of))
-        if is_visible(lake, manifest, layout.PREDICTIONS):
-            _roll_forward(lake, workspace, manifest)
-        else:
-            _undo(lake, workspace, manifest)
-    for folder in (layout.runs(job, as_of), layout.superseded_runs(job, as_of)):
-        lake.sweep(folder)
+        if manifest.state == "publishing":
+            _end_publication(lake, manifest)
+        elif manifest.state == "withdrawing" and manifest.withdrawal:
+            withdrawal.finish(lake, manifest, manifest.withdrawal)
+    for folder in (layout.runs, layout.superseded_runs, layout.withdrawn_runs):
+        lake.sweep(folder(job, as_of))
+
+
+def _end_publication(lake: Lake, manifest: Manifest) -> None:
+    workspace = layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
+    for table in layout.TABLES:
+        lake.mend_swap(staged(workspace, table), layout.partition(table, manifest.job, manifest.as_of))
+    if is_visible(lake, manifest, layout.PREDICTIONS):
+        _roll_forward(lake, workspace, manifest)
+    else:
+        _undo(lake, workspace, manifest)
 
 
 def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
@@ -73,6 +79,9 @@ def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
 def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
     if manifest.replaces:
         _supersede(lake, workspace, manifest, manifest.replaces)
+    with contextlib.suppress(LakeError):
+        # The challenger's rows pair with those that readers see. They are a thing aside: nothing fails for them.
+        challenger.pair(lake, manifest.job, manifest.as_of, manifest.run_id)
     # Checkpoints served the publication; the snapshot and the rejects stay, they explain the table. Nobody comes back
     # to a window that is concluded: they go first.
     for done in ("staged", "batches", "validated"):
@@ -115,7 +124,7 @@ def is_visible(lake: Lake, manifest: Manifest, table: str) -> bool:
     return lake.exists(key) and lake.sha256(key) == manifest.files[table].sha256
 
 
-def _visible_run(lake: Lake, manifest: Manifest) -> str | None:
+def visible_run(lake: Folder, job: str, as_of: str) -> str | None:
     """The run whose file the partition of predictions holds."""
-    names = lake.names(layout.partition(layout.PREDICTIONS, manifest.job, manifest.as_of))
+    names = lake.names(layout.partition(layout.PREDICTIONS, job, as_of))
     return names[0].removeprefix("part-").removesuffix(".parquet") if names else None

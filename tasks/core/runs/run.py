@@ -117,6 +117,7 @@ def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], t
             digest=run.model.digest,
             alias=run.job.model.alias,
             format=run.model.format,
+            origin=run.model.origin,
         ),
         code=code,
         environment=environment,

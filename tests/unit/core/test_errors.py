@@ -19,13 +19,18 @@ EXIT_CODES = {
     "SchemaBlocked": 3,
     "ModelBlocked": 3,
     "WindowBlocked": 3,
+    "PartlyBlocked": 3,
+    "NotPromoted": 3,
     "WindowFinished": 0,
+    "NothingToDo": 0,
     "WindowBusy": 1,
+    "Incomplete": 1,
     "SourceError": 1,
     "LakeError": 1,
     "LakeFull": 1,
     "LakeCorrupt": 1,
     "WorkerError": 1,
+    "ChallengerFailed": 1,
     "NotConserved": 1,
 }
 

@@ -178,7 +178,7 @@ def test_a_child_that_dies_is_told_with_its_batch_and_its_end(two, function, arg
 
 def test_a_child_that_died_while_it_waited_is_replaced_in_silence(two):
     pid = two.call("a batch", process_id)
-    waiting = workers._idle[threads_of(2)][-1]
+    waiting = workers._idle["", threads_of(2)][-1]
     os.kill(pid, signal.SIGKILL)
     until(lambda: waiting._flags.broken)
     other = two.call("a batch", process_id)

@@ -8,9 +8,12 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Collection
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tasks.core.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from tasks.core.models.model_version import InputSchema
 
 _SUFFIX = "_format"
 
@@ -28,8 +31,23 @@ class Format(Protocol):
         """The distributions whose versions decide whether a file loads and scores as it did."""
         ...
 
-    def dump(self, model: Any) -> bytes:
-        """The model's file; the same bytes for the same model."""
+    @property
+    def probe_rtol(self) -> float:
+        """How far a score may be off, relative, and still be the same: what the format's arithmetic can promise."""
+        ...
+
+    def dump(self, model: Any, inputs: InputSchema | None = None, /) -> bytes:
+        """The model's file; the same bytes for the same model. ModelBlocked for a model that it cannot hold.
+
+        A file that must say what types it takes needs `inputs`; others take no notice of them.
+        """
+        ...
+
+    def as_kept(self, data: bytes) -> tuple[str, bytes]:
+        """The format and the file in which the registry keeps a model that comes as this file: mostly these very two.
+
+        A format that is only ever converted gives another's name here, so that nothing is converted at each run.
+        """
         ...
 
     def load(self, data: bytes, allowed_types: Collection[str]) -> Any:

@@ -57,6 +57,11 @@ _EXACT: dict[str, str] = {
     "scipy.sparse._csc": "csc_array csc_matrix",
     "scipy.sparse._csr": "csr_array csr_matrix",
     "scipy.sparse._dia": "dia_array dia_matrix",
+    # How scikit-learn before 1.9 made its compiled losses anew.
+    "sklearn._loss._loss": "__pyx_unpickle_CyAbsoluteError __pyx_unpickle_CyExponentialLoss "
+    "__pyx_unpickle_CyHalfBinomialLoss __pyx_unpickle_CyHalfGammaLoss __pyx_unpickle_CyHalfMultinomialLoss "
+    "__pyx_unpickle_CyHalfPoissonLoss __pyx_unpickle_CyHalfSquaredError __pyx_unpickle_CyHalfTweedieLoss "
+    "__pyx_unpickle_CyHalfTweedieLossIdentity __pyx_unpickle_CyHuberLoss __pyx_unpickle_CyPinballLoss",
     "sklearn.feature_selection._univariate_selection": "chi2 f_classif f_oneway f_regression r_regression",
     "sklearn.linear_model._sgd_fast": "__pyx_unpickle_Classification __pyx_unpickle_Regression",
     "sklearn.metrics._classification": "accuracy_score balanced_accuracy_score brier_score_loss f1_score log_loss "
@@ -112,8 +117,8 @@ _NEVER_NAMES = frozenset(
     "pandas.eval",
     "pandas.read_pickle",
 }
-# Python 2's names, that protocols 0 to 2 still write.
-_OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg"}
+# Python 2's names, that protocols 0 to 2 still write; and what scikit-learn 1.5 to 1.8 called its compiled losses.
+_OLD_MODULES = {"__builtin__": "builtins", "copy_reg": "copyreg", "_loss": "sklearn._loss._loss"}
 
 
 class NotAllowed(Exception):
@@ -138,7 +143,7 @@ def resolve(module: str, name: str, accepted: Collection[str] = ()) -> Any:
         return _look_up(module, name)
     if _is_estimator_module(module) and name.isidentifier():
         found = _look_up(module, name)
-        if isinstance(found, type) and _is_estimator_module(found.__module__):
+        if isinstance(found, type) and _is_estimator_module(_OLD_MODULES.get(found.__module__, found.__module__)):
             return found
     if module == "numpy" and name.isidentifier():
         found = getattr(np, name, None)

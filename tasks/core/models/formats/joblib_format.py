@@ -25,6 +25,7 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
 from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, may_be_partial, resolve
 from tasks.core.models.formats.refusals import refused, unreadable
+from tasks.core.models.model_version import InputSchema
 
 _PROTOCOL = 5  # Fixed, so that another Python writes the same bytes.
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
@@ -40,11 +41,15 @@ FindClass = Callable[[str, str], Any]
 class JoblibFormat:
     name = "joblib"
     packages = ("scikit-learn", "numpy", "scipy", "pandas", "joblib")
+    probe_rtol = 1e-9
 
-    def dump(self, model: Any) -> bytes:
+    def dump(self, model: Any, _inputs: InputSchema | None = None, /) -> bytes:
         file = io.BytesIO()
         NumpyPickler(file, protocol=_PROTOCOL).dump(model)
         return file.getvalue()
+
+    def as_kept(self, data: bytes) -> tuple[str, bytes]:
+        return self.name, data
 
     def load(self, data: bytes, allowed_types: Collection[str] = ()) -> Any:
         plain = _decompressed(data)
@@ -64,6 +69,10 @@ FORMAT = JoblibFormat()
 
 class _ArrayWrapper(NumpyArrayWrapper):  # type: ignore[misc]
     """Reads an array of objects with the guarded unpickler, whatever joblib does by itself."""
+
+    def read(self, unpickler: _Unpickler, ensure_native_byte_order: bool) -> Any:
+        # With numpy 1 joblib would make an instance of the subclass, for which a stand-in may be here.
+        return self.read_array(unpickler, ensure_native_byte_order)
 
     def read_array(self, unpickler: _Unpickler, ensure_native_byte_order: bool) -> Any:
         if self.dtype.hasobject:

@@ -22,8 +22,9 @@ def refused(names: Sequence[str]) -> ModelBlocked:
 
 def unreadable(format_name: str, why: str) -> ModelBlocked:
     """The file is not one of its format, or of another version of its libraries."""
+    article = "an" if format_name[0] in "aeion" else "a"
     return ModelBlocked(
-        f"the model's file is not a {format_name} file that can be read here: {why}",
+        f"the model's file is not {article} {format_name} file that can be read here: {why}",
         state="no row was scored",
         next_step="register the model again, saved in this environment",
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from tasks.core.models.formats.allow_list import is_forbidden
 from tasks.core.models.formats.refusals import refused, unreadable
+from tasks.core.models.model_version import InputSchema
 
 # By name: the package is an extra, and what is missing is said by get_format.
 _skops: Any = importlib.import_module("skops.io")
@@ -25,9 +26,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # The earliest that a zip file can say.
 class SkopsFormat:
     name = "skops"
     packages = ("scikit-learn", "numpy", "scipy", "skops")
+    probe_rtol = 1e-9
 
-    def dump(self, model: Any) -> bytes:
+    def dump(self, model: Any, _inputs: InputSchema | None = None, /) -> bytes:
         return _without_addresses(_skops.dumps(model))
+
+    def as_kept(self, data: bytes) -> tuple[str, bytes]:
+        return self.name, data
 
     def load(self, data: bytes, allowed_types: Collection[str] = ()) -> Any:
         accepted = {name for name in allowed_types if not is_forbidden(name)}

@@ -1,0 +1,269 @@
+"""Commands for a version that was wrong: rollback, recall, and backfill, which scores its windows again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli import app
+from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.run import AsJson, JobArgument, ModelArgument, definition_of, run_flow
+from tasks.core.errors import DefinitionError, Incomplete, PartlyBlocked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tasks.core.runs.backfill import Backfilled, Plan, Wanted
+    from tasks.core.runs.recalls import Recall, RecalledWindow
+    from tasks.core.runs.rollback import RolledBack
+    from tasks.core.storage import Lake
+
+PlanOption = Annotated[bool, typer.Option("--plan", help="Say what would be done, and change nothing.")]
+RepullOption = Annotated[
+    bool, typer.Option("--repull", help="Windows are scored again from their source, not from the kept snapshots.")
+]
+_MOST_LINES = 50
+_SHORTEST_REASON, _LONGEST_REASON = 3, 500
+
+
+@app.command()
+def rollback(
+    model: ModelArgument,
+    reason: Annotated[str, typer.Option(help="Why; it stays in the history.")],
+    alias: Annotated[str, typer.Option(help="The alias to move.")] = "production",
+    as_json: AsJson = False,
+) -> None:
+    """Let an alias name the version again that it named before, and list what the version it leaves has written."""
+    from tasks.core.provenance import actor  # noqa: PLC0415
+    from tasks.core.runs.rollback import roll_back  # noqa: PLC0415
+
+    # Not by its flow: nobody is to wait for a server while a wrong version is production.
+    moved = roll_back(_lake(), model, alias, reason=_given(reason), at=dt.datetime.now(dt.UTC), by=actor())
+    if as_json:
+        echo_json(moved.model_dump(mode="json") | {"recall_command": moved.recall_command})
+    else:
+        _tell_rollback(moved)
+    _write_model_page(model)
+
+
+@app.command()
+def recall(
+    context: typer.Context,
+    model: ModelArgument,
+    version: Annotated[int, typer.Option("--version", help="The version to withdraw, for ever.")],
+    reason: Annotated[str, typer.Option(help="Why; it stays in the history.")] = "",
+    plan: PlanOption = False,
+    keep_until_replaced: Annotated[
+        bool, typer.Option("--keep-until-replaced", help="Leave its rows in sight until each window is scored again.")
+    ] = False,
+    repull: RepullOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a version for ever: its rows leave the tables, the last good ones come back, its windows are queued."""
+    from tasks.core.models.registry import Registry  # noqa: PLC0415
+    from tasks.core.runs import recalls  # noqa: PLC0415
+
+    if plan:
+        foreseen = recalls.plan(_lake(), model, version, keep_until_replaced=keep_until_replaced)
+        echo_json(foreseen.model_dump(mode="json")) if as_json else _tell_plan(foreseen)
+        return
+    # What can be said at once is said without waiting for Prefect.
+    Registry(_lake()).check_known(model, version)
+    arguments = (model, version, _given(reason), False, keep_until_replaced, repull)
+    record, error = _summary_of("flows.recall", "recall", *arguments, debug=bool(context.obj))
+    echo_json(record.model_dump(mode="json")) if as_json else _tell_recall(record)
+    _raise(error, as_json=as_json)
+
+
+@app.command()
+def backfill(
+    context: typer.Context,
+    job: JobArgument,
+    *,
+    first: Annotated[
+        str, typer.Option("--from", help="The first window of a range; without it those that a recall has queued.")
+    ] = "",
+    last: Annotated[str, typer.Option("--to", help="The last window, included; without it the first alone.")] = "",
+    reason: Annotated[str, typer.Option(help="Why; it stays in the manifests.")] = "",
+    queued: Annotated[
+        bool,
+        typer.Option("--queued", help="Only windows that a recall has queued; of a range those in it."),
+    ] = False,
+    rescore: Annotated[bool, typer.Option("--rescore", help="Score windows again that are published.")] = False,
+    repull: RepullOption = False,
+    plan: PlanOption = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score a range of windows, or those that a recall has queued, oldest first. Finished ones are left alone."""
+    from tasks.core.runs.backfill import Wanted  # noqa: PLC0415
+
+    wanted = Wanted(job=job, first=first, last=last, reason=reason, queued=queued, rescore=rescore, repull=repull)
+    planned = _planned(wanted)
+    if plan:
+        echo_json(planned.model_dump(mode="json")) if as_json else _tell_due(planned)
+        return
+    arguments = (job, first, last, reason, queued, rescore, repull)
+    summary, error = _summary_of("flows.backfill", "backfill", *arguments, debug=bool(context.obj))
+    echo_json(summary.model_dump(mode="json")) if as_json else _tell_backfill(summary)
+    _raise(error, as_json=as_json)
+
+
+def _summary_of(
+    module: str, name: str, *arguments: object, debug: bool
+) -> tuple[Any, Incomplete | PartlyBlocked | None]:
+    """What a flow over many windows did; also where some of them are not done, with the error that says so."""
+    try:
+        return run_flow(module, name, *arguments, debug=debug), None
+    except (Incomplete, PartlyBlocked) as error:
+        return error.summary, error
+
+
+def _raise(error: Incomplete | PartlyBlocked | None, *, as_json: bool) -> None:
+    if error is not None and as_json:
+        raise typer.Exit(error.exit_code)
+    if error is not None:
+        raise error
+
+
+def _planned(wanted: Wanted) -> Plan:
+    from tasks.core.runs import backfill as windows  # noqa: PLC0415
+
+    return windows.plan(_lake(), definition_of(wanted.job).job, wanted)
+
+
+def _tell_rollback(moved: RolledBack) -> None:
+    paragraph(f"{moved.alias} of {moved.model} is version {moved.now} again.")
+    for one in moved.unreadable:
+        paragraph(f"Note: {one.job} {one.as_of}: {one.why}")
+    if moved.left is None:
+        return
+    if not moved.windows:
+        paragraph(f"Readers see nothing that version {moved.left} has written.")
+        return
+    paragraph(f"Readers still see what version {moved.left} has written:")
+    table(
+        ("job", "window", "rows"),
+        _lines((one.job, one.as_of, f"{one.rows:,}") for one in moved.windows),
+        numbers=("rows",),
+    )
+    paragraph(f"If it was wrong, and not merely worse, withdraw it: {moved.recall_command}")
+
+
+def _tell_plan(foreseen: Recall) -> None:
+    windows = foreseen.windows
+    paragraph(
+        f"A recall of version {foreseen.version} of {foreseen.model} would "
+        f"{'queue' if foreseen.keep_until_replaced else 'withdraw'} {len(windows)} windows with {foreseen.rows:,} rows. "
+        "Nothing was changed."
+    )
+    if windows:
+        rows = ((one.job, one.as_of, f"{one.rows:,}", _instead(one), f"{one.rescore_seconds:.1f}") for one in windows)
+        table(("job", "window", "rows", "readers will see", "seconds"), _lines(rows), numbers=("rows", "seconds"))
+        paragraph(
+            f"Scoring them again: about {sum(one.rescore_seconds for one in windows):,.0f} s by their last runs, "
+            f"{sum(one.snapshot_rows for one in windows):,} rows, {sum(one.snapshot_bytes for one in windows):,} bytes of snapshots"
+            f"{_to_pull(windows)}."
+        )
+    _tell_notes(foreseen)
+
+
+def _tell_recall(record: Recall) -> None:
+    paragraph(f"{str(record)[:1].upper()}{str(record)[1:]}.")
+    if record.windows:
+        rows = ((one.job, one.as_of, f"{one.rows:,}", one.state, _instead(one)) for one in record.windows)
+        table(("job", "window", "rows", "its rows are", "readers see"), _lines(rows), numbers=("rows",))
+    _tell_notes(record)
+    for alias in record.aliases:
+        option = "" if alias == "production" else f" --alias {alias}"
+        paragraph(
+            f"No version is {alias} of {record.model} now, unless somebody has named one since. "
+            f'Next: lamplighter rollback {record.model}{option} --reason "version {record.version} was recalled"'
+        )
+    for job in sorted({one.job for one in record.windows if one.state in ("withdrawn", "kept")}):
+        paragraph(f"Then: lamplighter backfill {job} --queued")
+
+
+def _tell_notes(record: Recall) -> None:
+    for one in record.windows:
+        for note in one.notes:
+            paragraph(f"Note: {one.job} {one.as_of}: {note}")
+    if record.challengers:
+        paragraph(f"{len(record.challengers)} partitions that it wrote as a challenger go with it.")
+    for left in record.left:
+        paragraph(f"Left: {left.job} {left.as_of}: {left.why}")
+    for sentence in record.passed_over:
+        paragraph(f"Passed over: {sentence}")
+
+
+def _tell_due(planned: Plan) -> None:
+    paragraph(f"{len(planned.due)} windows are due, {len(planned.ended)} are not. Nothing was changed.")
+    rows = (
+        (one.as_of, "snapshot" if one.from_snapshot else "source", f"{one.rows:,}", f"{one.seconds:.1f}", one.reason)
+        for one in planned.due
+    )
+    if planned.due:
+        table(("window", "read from", "rows", "seconds", "why"), _lines(rows), numbers=("rows", "seconds"))
+
+
+def _tell_backfill(summary: Backfilled) -> None:
+    told = ((one.as_of, one.outcome, one.why) for one in summary.windows)
+    if summary.windows:
+        table(("window", "outcome", "why"), _lines(told))
+        console.print()
+    paragraph(f"{str(summary)[:1].upper()}{str(summary)[1:]}.")
+
+
+def _instead(window: RecalledWindow) -> str:
+    """What readers see in the place of the version's rows."""
+    if window.state == "kept":
+        return "the same rows, until it is scored again"
+    if window.state == "replaced":
+        return "what was published since"
+    return f"run {window.restores} of {window.restores_model}" if window.restores else "nothing"
+
+
+def _to_pull(windows: Iterable[RecalledWindow]) -> str:
+    count = sum(one.must_be_pulled for one in windows)
+    return f"; {count} of them without a kept snapshot, to be pulled again" if count else ""
+
+
+def _lines(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The first rows, and how many more there are."""
+    found = list(rows)
+    more = (
+        [("...", f"and {len(found) - _MOST_LINES} more", *[""] * (len(found[0]) - 2))]
+        if len(found) > _MOST_LINES
+        else []
+    )
+    return [*found[:_MOST_LINES], *more]
+
+
+def _write_model_page(model: str) -> None:
+    from prefect.exceptions import MissingContextError  # noqa: PLC0415
+
+    from tasks.report_model import write_model_page  # noqa: PLC0415
+
+    # A page that cannot be drawn is told to the run's log, and here is no run: the alias has moved all the same.
+    with contextlib.suppress(MissingContextError):
+        write_model_page(model)
+
+
+def _given(reason: str) -> str:
+    given = reason.strip()
+    if not _SHORTEST_REASON <= len(given) <= _LONGEST_REASON:
+        raise DefinitionError(
+            f"a reason has {_SHORTEST_REASON} to {_LONGEST_REASON} characters, and stays in the history",
+            state="nothing was changed",
+            next_step='give --reason "..."',
+        )
+    return given
+
+
+def _lake() -> Lake:
+    from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.storage import Lake  # noqa: PLC0415
+
+    return Lake(Settings().lake)

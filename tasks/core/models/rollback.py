@@ -1,0 +1,64 @@
+"""Back along an alias's history, which is a stack: a promotion puts a version on it, a rollback takes off what lies above.
+
+After promotions to 1, 2 and 3 one rollback leads to 2 and the next to 1, and not back and forth; after a promotion to 4
+a rollback leads to 1.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from tasks.core.errors import DefinitionError
+from tasks.core.models.model_events import aliases_in, recalled_in
+from tasks.core.models.model_version import Event
+from tasks.core.models.registry import Registry
+
+# The evidence by which a rollback is told from a promotion.
+ROLLED_BACK_FROM = "rolled_back_from"
+
+
+def move_back(
+    registry: Registry, model: str, alias: str, *, reason: str, at: dt.datetime, by: str
+) -> tuple[int | None, Event]:
+    """Lets an alias name the last version before, that is not recalled. Returns the version it left, and the event.
+
+    DefinitionError where there is none; Blocked where somebody else moves the alias at the same instant.
+    """
+    registry.check_known(model)
+    events = registry.history(model)
+    left, back = aliases_in(events).get(alias), version_before(events, alias)
+    if back is None:
+        raise DefinitionError(
+            f"{alias} of {model} has {_named_only(left)}, so there is none to go back to",
+            state="nothing was changed",
+            next_step=f"lamplighter history {model}",
+        )
+    evidence = {ROLLED_BACK_FROM: left}
+    return left, registry.set_alias(
+        model, alias, back, at=at, actor=by, reason=reason, evidence=evidence, expected=left
+    )
+
+
+def version_before(events: list[Event], alias: str) -> int | None:
+    """The last version that an alias named, is not recalled, and is another one than now."""
+    now, recalled = aliases_in(events).get(alias), recalled_in(events)
+    return next((one for one in reversed(_stack(events, alias)) if one != now and one not in recalled), None)
+
+
+def _stack(events: list[Event], alias: str) -> list[int]:
+    stack: list[int] = []
+    for event in events:
+        if event.action != "set_alias" or event.alias != alias or event.version is None:
+            continue
+        if ROLLED_BACK_FROM in event.evidence and event.version in stack:
+            while stack[-1] != event.version:
+                stack.pop()
+        if stack[-1:] != [event.version]:
+            stack.append(event.version)
+    return stack
+
+
+def _named_only(version: int | None) -> str:
+    return (
+        f"named no version but {version} that is not recalled" if version else "named no version that is not recalled"
+    )

@@ -1,0 +1,192 @@
+"""Recalls that are killed, or whose disk fails, and what is left held against a whole recall: the very bytes of the lake."""
+
+import datetime as dt
+import json
+import logging
+import os
+import pathlib
+import re
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.core import layout
+from tasks.core.errors import LamplighterError
+from tasks.core.runs import recalls
+from tasks.core.runs.footprint import every_window
+from tasks.core.runs.publication import recover, staged
+from tasks.core.runs.run import write_manifest
+from tasks.core.storage import Lake
+from tests import recall_scenes as scenes
+from tests.crash.harness import FIRST, SECOND, Broken, Ended, Install, forked
+from tests.crash.points import install_three_step_swaps
+
+DAYS = ("2013-07-01", "2013-07-02", "2013-07-03", "2013-07-04")
+BAD = 3
+_TABLES = (*layout.TABLES, layout.CHALLENGERS)
+# What a killed writer left half written in folders that others write to as well is swept once it is old; the lock of a
+# dead process holds nobody up.
+_LEFT = re.compile(r"locks/|(queue/[^/]+|models/[^/]+/(events|recalls))/\.tmp-[0-9a-f]+$")
+
+
+@dataclass(frozen=True)
+class RecallCase:
+    """What versions have published before version 3 is recalled; no window is scored here."""
+
+    name: str
+    prepare: Callable[[Lake], None]
+    three_step_swaps: bool = False
+    keep_until_replaced: bool = False
+    rescore: str = ""
+
+
+class RecallBench:
+    """One case in a folder of its own: its lake as it was before, whole recalls to compare with, and attempts."""
+
+    def __init__(self, case: RecallCase, folder: pathlib.Path) -> None:
+        self.case, self.folder = case, folder
+        self._checks = 0
+        self.lake = Lake(folder / "lake")
+        case.prepare(self.lake)
+        self._before = folder / "before"
+        shutil.copytree(self.lake.root, self._before)
+        self.published = self._rows()
+        self.whole: dict[dt.datetime, dict[str, bytes]] = {}
+        for clock in (FIRST, SECOND):
+            self.reset()
+            ended = self.attempt(clock)
+            assert ended.outcome == "published", ended
+            self.whole[clock] = self._everything()
+            visible = {version for table in _TABLES for version in scenes.seen(self.lake, table)}
+            assert case.keep_until_replaced or BAD not in visible
+
+    def reset(self) -> None:
+        """The lake as it was before."""
+        shutil.rmtree(self.lake.root)
+        shutil.copytree(self._before, self.lake.root)
+
+    def attempt(self, clock: dt.datetime, install: Install | None = None, *, kill_after: float | None = None) -> Ended:
+        """Recalls version 3 in a fork; `install` puts points into it, `kill_after` seconds it is killed from outside."""
+        return forked(self.folder, lambda told: _in_child(self.lake, self.case, clock, install, told), kill_after)
+
+    def check_visible(self, *, killed_in: str) -> None:
+        """What readers see at this instant: of each window and table the bad rows, the good rows, or none; and no row twice."""
+        for table in layout.TABLES:
+            for day in DAYS:
+                files = list(self.lake.path(layout.partition(table, scenes.JOB, day)).rglob("*.parquet"))
+                if len(files) > 1:
+                    raise Broken(f"{self.case.name}, {killed_in}: {table} of {day} has {len(files)} files")
+        if (rows := self._rows()) != self.published:
+            raise Broken(f"{self.case.name}, {killed_in}: rows are lost or doubled: {rows}, and not {self.published}")
+
+    def check_recovered(self, *, killed_in: str) -> None:
+        """Recalls once more; every second time a run of each window comes first, which ends what it finds."""
+        before = f"{self.case.name}, {killed_in}"
+        expected = self.whole[FIRST if self._was_recalled() else SECOND]
+        self._checks += 1
+        if self._checks % 2:
+            self._check_runs_recover(before)
+        self._recall_again(before, expected)
+        self._recall_again(f"{before}, twice", expected)
+
+    def _check_runs_recover(self, before: str) -> None:
+        """What a run does first, before it scores: what readers see is then of one piece, and no record says otherwise."""
+        for job, as_of in every_window(self.lake):
+            recover(self.lake, job, as_of)
+            seen = [
+                sorted(path.name for path in self.lake.path(layout.partition(table, job, as_of)).rglob("*.parquet"))
+                for table in layout.TABLES
+            ]
+            if seen[1:] != seen[:-1]:
+                raise Broken(f"{before}, recovered: the tables of {as_of} hold {seen}")
+        states = [json.loads(path.read_bytes())["state"] for path in self.lake.root.glob("runs/*/*/*/manifest.json")]
+        if "withdrawing" in states:
+            raise Broken(f"{before}, recovered: a window is still being withdrawn")
+
+    def _recall_again(self, before: str, expected: dict[str, bytes]) -> None:
+        ended = self.attempt(SECOND)
+        if ended.outcome != "published":
+            raise Broken(f"{before}: the next recall ended with {ended.outcome}: {ended.text}")
+        found = self._everything()
+        if differs := sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key)):
+            raise Broken(f"{before}: these differ from those of a whole recall: {differs}")
+
+    def _was_recalled(self) -> bool:
+        """Whether the first attempt came so far that its instant stands in the history."""
+        events = [json.loads(path.read_bytes()) for path in self.lake.root.glob("models/*/events/[0-9]*.json")]
+        return any(one["action"] == "recall" and one["version"] == BAD for one in events)
+
+    def _rows(self) -> list[str]:
+        """Every file of rows that lies anywhere, by name: none is ever removed, and none is there twice."""
+        return sorted(path.name for path in self.lake.root.rglob("part-*.parquet"))
+
+    def _everything(self) -> dict[str, bytes]:
+        """Every file with its bytes, and every folder, hidden ones too."""
+        found = {}
+        for path in self.lake.root.rglob("*"):
+            key = str(path.relative_to(self.lake.root))
+            if not _LEFT.match(key):
+                found[key] = path.read_bytes() if path.is_file() else b""
+        return found
+
+
+def _in_child(lake: Lake, case: RecallCase, clock: dt.datetime, install: Install | None, told: pathlib.Path) -> None:
+    logging.disable()
+    sys.unraisablehook = lambda _: None
+    os.fsync = lambda _descriptor: None
+    if case.three_step_swaps:
+        install_three_step_swaps()
+    points = install(lake.root) if install else None
+    said: dict[str, object] = {}
+    try:
+        order = scenes.order(BAD, at=clock, keep_until_replaced=case.keep_until_replaced)
+        recalls.check_complete(recalls.recall(lake, order, wait_seconds=0))
+        said["outcome"] = "published"
+    except BaseException as error:
+        said = {"outcome": type(error).__name__, "ours": isinstance(error, LamplighterError)}
+        said["text"] = str(error) if isinstance(error, LamplighterError) else traceback.format_exc()
+    said["points"] = points.seen if points else []
+    with open(told, "w") as file:
+        json.dump(said, file)
+
+
+def _prepare_good(lake: Lake) -> None:
+    """Version 3 stands over good partitions, of which one is damaged; a challenger goes with it, another's stays."""
+    scenes.add_versions(lake, 4)
+    scenes.set_alias(lake, BAD)
+    for day in DAYS[:2]:
+        scenes.publish(lake, "first", 1, rows=2, day=day)
+        scenes.publish(lake, "second", 2, rows=3, day=day, hour=1)
+        scenes.publish(lake, "bad", BAD, rows=4, day=day, hour=2)
+    damaged = lake.path(f"{layout.superseded(scenes.JOB, DAYS[1], 'second')}/{layout.METRICS}/{layout.part('second')}")
+    damaged.write_bytes(damaged.read_bytes() + b"?")
+    scenes.publish(lake, "fine", 2, day=DAYS[2])
+    scenes.challenge(lake, "bad", 4, day=DAYS[0])
+    scenes.challenge(lake, "fine", BAD, day=DAYS[2])
+
+
+def _prepare_none(lake: Lake) -> None:
+    """Version 3 is all that the windows have had, once over another run of its own; and one window is half published."""
+    scenes.add_versions(lake, 3)
+    scenes.set_alias(lake, BAD)
+    scenes.publish(lake, "bad", BAD, day=DAYS[0])
+    scenes.publish(lake, "bad", BAD, rows=5, day=DAYS[1])
+    scenes.publish(lake, "worse", BAD, rows=6, day=DAYS[1], hour=1)
+    scenes.publish(lake, "fine", 1, day=DAYS[2])
+    killed = scenes.stage(lake, "killed", BAD, day=DAYS[3])
+    workspace = layout.workspace(scenes.JOB, DAYS[3], "killed")
+    write_manifest(lake, workspace, killed.but(state="publishing"))
+    lake.swap(staged(workspace, layout.METRICS), layout.partition(layout.METRICS, scenes.JOB, DAYS[3]))
+
+
+RECALLS = {
+    case.name: case
+    for case in (
+        RecallCase("recall", _prepare_good),
+        RecallCase("recall with nothing to restore", _prepare_none),
+        RecallCase("recall in three steps", _prepare_good, three_step_swaps=True),
+        RecallCase("recall and keep", _prepare_good, keep_until_replaced=True),
+    )
+}

@@ -1,0 +1,109 @@
+"""The commands `compat` and `bind`, as a person and as a script meet them."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import sklearn
+
+from tasks.core.models.registry import Registry
+from tests.flows.conftest import DAY
+from tests.unit.core.models.other_models import register_other
+from tests.unit.core.models.test_compatibility import point
+
+
+def test_nothing_that_would_change_is_0(world, lamplighter):
+    code, out, err = lamplighter("compat", "--python", sys.executable)
+
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines() if line.strip()]
+    assert ["scikit-learn", sklearn.__version__, sklearn.__version__] in lines
+    assert ["readings", "production", "1", "would", "load", "and", "agree"] in lines
+    assert out.splitlines()[-1] == "Nothing would change."
+
+
+def test_what_would_change_is_3_and_is_named(world, lamplighter):
+    registry = Registry(world.lake)
+    point(registry, register_other(registry, "adaboost", "1.4.2"), "production")
+    point(registry, register_other(registry, "imputed", "1.7.2"), "challenger")
+
+    code, out, _ = lamplighter("compat", "--python", sys.executable)
+
+    assert code == 3
+    assert "would change" in out
+    assert "would not load" in out
+    assert "2 of 3 would change." in out
+    assert "lamplighter bind adaboost --version 1 --interpreter NAME" in out
+
+    code, out, _ = lamplighter("compat", "--python", sys.executable, "--json")
+
+    assert code == 3
+    told = json.loads(out)
+    assert told["libraries"]["scikit-learn"] == {"here": sklearn.__version__, "there": sklearn.__version__}
+    assert {one["model"]: (one["outcome"], one["would_change"]) for one in told["models"]} == {
+        "readings": ("agrees", False),
+        "adaboost": ("changes", True),
+        "imputed": ("does_not_load", True),
+    }
+
+
+def test_without_an_alias_there_is_nothing_to_try(lamplighter, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
+
+    code, out, _ = lamplighter("compat", "--python", sys.executable)
+
+    assert code == 0
+    assert "No alias names a version, so there is nothing to try." in out
+
+
+def test_a_python_that_cannot_serve_is_2_with_one_paragraph(world, lamplighter, tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    for python, says in (
+        (str(tmp_path / "nowhere"), "No such file or directory"),
+        (str(tmp_path), "Permission denied"),
+        ("/bin/false", "exit code 1"),
+        (
+            str(tmp_path / "bare/bin/python"),
+            (
+                "lacks numpy, pandas, pyarrow, pydantic. No model was tried. "
+                f"Next: {tmp_path}/bare/bin/python -m pip install 'joblib>=1.6' numpy"
+            ),
+        ),
+    ):
+        code, out, err = lamplighter("compat", "--python", python)
+        assert (code, out) == (2, "")
+        (paragraph,) = err.strip().splitlines()
+        assert says in paragraph
+
+
+def test_a_bound_version_is_promoted_and_scores(world, lamplighter, monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_PYTHON_OTHER", sys.executable)
+
+    code, out, err = lamplighter("bind", "readings", "--version", "1", "--interpreter", "other")
+
+    assert (code, err) == (0, "")
+    assert out.startswith("Registered readings version 2: readings version 1 as the interpreter other loads it. Next: ")
+    registry = Registry(world.lake)
+    point(registry, registry.version("readings", 2), "production")
+    assert world.score(DAY).name == "Published"
+    assert world.published().model.interpreter == "other"
+    told = json.loads(lamplighter("compat", "--python", sys.executable, "--json")[1])
+    assert [one["outcome"] for one in told["models"]] == ["apart"]
+
+
+@pytest.mark.parametrize(
+    ("interpreter", "code", "says"),
+    [
+        ("other", 3, "set LAMPLIGHTER_PYTHON_OTHER to the path of its Python"),
+        ("/usr/bin/python3", 2, "'/usr/bin/python3' is not a name for an interpreter"),
+        ("Sklearn 1.7", 2, "its path belongs into LAMPLIGHTER_PYTHON_<NAME>"),
+    ],
+)
+def test_an_interpreter_that_cannot_be_named_is_told(world, lamplighter, monkeypatch, interpreter, code, says):
+    monkeypatch.delenv("LAMPLIGHTER_PYTHON_OTHER", raising=False)
+    found, _, err = lamplighter("bind", "readings", "--version", "1", "--interpreter", interpreter)
+    assert found == code
+    assert says in err
+    assert Registry(world.lake).numbers("readings") == [1]

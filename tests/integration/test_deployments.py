@@ -1,0 +1,130 @@
+"""The deployments of `prefect.yaml` on a real Prefect server with a real worker, triggered as the UI does it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import httpx
+import pandas as pd
+import pytest
+import yaml
+
+from tests.flows.conftest import DAY, make_project, make_warehouse
+from tests.integration.conftest import wait_for
+
+ROOT = pathlib.Path(__file__).parents[2]
+LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
+
+
+def test_the_committed_file_is_what_the_jobs_say():
+    made = subprocess.run(
+        [LAMPLIGHTER, "deployments"],
+        cwd=ROOT,
+        env={**os.environ, "LAMPLIGHTER_PROJECT": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (ROOT / "deployments/prefect.yaml").read_text() == made.stdout
+    assert str(ROOT) not in made.stdout
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, prefect_server):
+    """The project `readings`, deployed with Prefect's own command, and a worker that knows where it is."""
+    world = make_project(tmp_path_factory.mktemp("deployed") / "project")
+    make_warehouse(world).close()
+    environment = prefect_server.environment | {"LAMPLIGHTER_PROJECT": str(world.folder)}
+    made = subprocess.run([LAMPLIGHTER, "deployments"], env=environment, capture_output=True, text=True, check=True)
+    file = world.folder / "deployments/prefect.yaml"
+    file.write_text(made.stdout)
+    assert str(world.folder) not in made.stdout
+    prefect_server.prefect("work-pool", "create", "--type", "process", "lamplighter", cwd=world.folder)
+    prefect_server.prefect(
+        "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=world.folder
+    )
+    log = (world.folder / "worker.log").open("w")
+    worker = subprocess.Popen(
+        # Started elsewhere: nothing may depend on where a worker happens to stand.
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "lamplighter", "--type", "process"],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield world
+    finally:
+        worker.terminate()
+        worker.wait(timeout=60)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def run(prefect_server, deployed):
+    """Triggers a deployment by name with these parameters, as the UI's form does; the run's final state."""
+    with httpx.Client(base_url=prefect_server.url, timeout=30) as api:
+
+        def trigger(deployment, **parameters):
+            found = api.get(f"/deployments/name/{deployment}").raise_for_status().json()
+            made = api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+            if made.is_client_error:
+                return made.json()
+            run_id = made.raise_for_status().json()["id"]
+
+            def ended():
+                state = api.get(f"/flow_runs/{run_id}").json()["state"]
+                return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+
+            return wait_for(ended, seconds=180, what=f"{deployment} to end, see {deployed.folder}/worker.log")
+
+        yield trigger
+
+
+@pytest.mark.extras
+def test_a_model_s_life_by_deployments_alone(deployed, run):
+    trained = run("train/readings")
+    assert (trained["type"], trained["message"]) == ("COMPLETED", "readings version 2")
+
+    promoted = run("promote/promote", model="readings", version=2, reason="fitted on later days")
+    assert promoted["type"] == "COMPLETED", promoted
+    scored = run("score/readings", as_of=DAY)
+    assert (scored["type"], scored["name"]) == ("COMPLETED", "Published"), scored
+    assert _versions(deployed) == {"readings/0002"}
+
+    again = run("score/readings", as_of=DAY)
+    assert (again["type"], again["name"]) == ("COMPLETED", "AlreadyPublished")
+
+    back = run("rollback/rollback", model="readings", reason="it was wrong")
+    assert back["type"] == "COMPLETED", back
+    assert "readings version 1" in back["message"]
+    recalled = run("recall/recall", model="readings", version=2, reason="it was wrong")
+    assert recalled["type"] == "COMPLETED", recalled
+    assert _versions(deployed) == set()
+
+    filled = run("backfill/readings", reason="after the recall")
+    assert filled["type"] == "COMPLETED", filled
+    assert _versions(deployed) == {"readings/0001"}
+
+
+@pytest.mark.extras
+def test_a_wrong_parameter_is_refused_before_a_run_starts(run):
+    assert "does not match" in str(run("score/readings", as_of="yesterday"))
+    assert "version" in str(run("promote/promote", model="readings", version=0, reason="none"))
+
+
+@pytest.mark.extras
+def test_every_deployment_is_described_and_tagged(deployed):
+    made = yaml.safe_load((deployed.folder / "deployments/prefect.yaml").read_text())
+    for one in made["deployments"]:
+        assert one["description"]
+        assert "lamplighter" in one["tags"]
+
+
+def _versions(world):
+    """The model versions that a plain reader finds in the table."""
+    folder = world.folder / "lake/predictions/readings"
+    if not list(folder.glob("*/*.parquet")):
+        return set()
+    return set(pd.read_parquet(folder)["model_version"])

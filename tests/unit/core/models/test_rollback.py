@@ -1,0 +1,67 @@
+"""Which version an alias goes back to: its history read as a stack."""
+
+import datetime as dt
+
+import pytest
+
+from tasks.core.models.model_events import aliases_in
+from tasks.core.models.model_version import Event
+from tasks.core.models.rollback import ROLLED_BACK_FROM, version_before
+
+NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
+
+
+def told(story: str, alias: str = "production") -> list[Event]:
+    """Events from words: `2` promotes version 2, `-` takes the alias away, `!2` recalls version 2, `<` rolls back."""
+    events: list[Event] = []
+    for word in story.split():
+        common = {"sequence": len(events) + 1, "at": NOON, "actor": "ann", "reason": "so"}
+        if word == "<":
+            back = version_before(events, alias)
+            assert back is not None, story
+            evidence = {ROLLED_BACK_FROM: aliases_in(events).get(alias)}
+            events.append(Event(**common, action="set_alias", alias=alias, version=back, evidence=evidence))
+        elif word == "-":
+            events.append(Event(**common, action="drop_alias", alias=alias))
+        elif word.startswith("!"):
+            events.append(Event(**common, action="recall", version=int(word[1:])))
+        else:
+            events.append(Event(**common, action="set_alias", alias=alias, version=int(word)))
+    return events
+
+
+@pytest.mark.parametrize(
+    ("story", "back"),
+    [
+        ("1", None),
+        ("1 2", 1),
+        ("1 2 3 <", 1),  # 3, then 2, then 1, and not back and forth.
+        ("1 2 3 < <", None),
+        ("1 2 3 < < 4", 1),
+        ("1 2 3 < < 4 <", None),
+        ("1 2 3 < 4", 2),
+        ("1 2 3 < 4 < <", None),
+        ("1 2 1", 2),
+        ("1 2 1 <", 1),
+        ("1 2 1 < <", None),
+        ("1 2 2", 1),
+        ("1 2 !2", 1),
+        ("1 2 !2 <", None),
+        ("1 2 3 !2", 1),
+        ("1 2 3 !3 < ", 1),
+        ("1 2 3 < !2", 1),
+        ("1 !1", None),
+        ("1 2 !1", None),
+        ("1 2 -", 2),
+        ("1 2 - <", 1),
+        ("", None),
+    ],
+)
+def test_the_version_before(story, back):
+    assert version_before(told(story), "production") == back
+
+
+def test_each_alias_has_a_history_of_its_own():
+    events = told("1 2") + told("3 4", "challenger")
+    assert (version_before(events, "production"), version_before(events, "challenger")) == (1, 3)
+    assert version_before(events, "other") is None
