@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 from typing import Literal
 
+from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
+from prefect.states import Running
 from pydantic import Field, JsonValue, ValidationError
 
 from tasks.core.errors import DefinitionError
@@ -73,9 +75,16 @@ def _asked(judged: Judged) -> Approval:
     try:
         answer: Approval = pause_flow_run(wait_for_input=form, timeout=PATIENCE_SECONDS, poll_interval=LOOK_SECONDS)
     except FlowPauseTimeout as error:
+        _wake_up()
         raise not_promoted(
             judged, f"nobody answered within {PATIENCE_SECONDS / 3600:g} hours", next_step="run it again, and answer"
         ) from error
     except ValidationError as error:
         raise not_promoted(judged, "the run was resumed without an answer", next_step="run it again") from error
     return answer
+
+
+def _wake_up() -> None:
+    """A run that is paused for too long may end in no state of its own any more, and so not say why."""
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(flow_run.id, Running(), force=True)

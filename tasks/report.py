@@ -152,8 +152,9 @@ def _index_html(lake: Lake, job: Job) -> str:
 
 
 def _challenger_of_last(lake: Lake, job: Job) -> str:
-    """What the challenger made of the last window that has a run."""
-    last = next((published_manifest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-1:]), None)
+    """What the challenger made of the last window that is published."""
+    labels = reversed(as_of_labels(lake, job.job))
+    last = next((found for as_of in labels if (found := published_manifest(lake, job.job, as_of))), None)
     said = pages.challenger_sentence(challenger.of_run(lake, last)) if last else ""
     return f"{last.as_of}: {said}" if last and said else ""
 

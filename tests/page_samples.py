@@ -4,7 +4,9 @@ import datetime as dt
 from html.parser import HTMLParser
 
 from tasks.core.pages import PublishedColumn, QuarantineExample, WindowPage
+from tasks.core.profiles.differences import ColumnDifferences, Move, RowApart
 from tasks.core.profiles.figures import Distribution, Figures
+from tasks.core.runs.challenger import Beside, Challenge
 from tasks.core.runs.manifest import (
     CodeRecord,
     ExpectationRecord,
@@ -246,3 +248,50 @@ def window_page(record=None, **changes):
         "docs_href": "as_of=2013-07-27.expectations.html",
     }
     return WindowPage(**values | changes)
+
+
+APART = ColumnDifferences(
+    column="p_late",
+    kind="probability",
+    rows=1_197,
+    threshold=0.5,
+    flips=24,
+    moves=(
+        Move(production="at most 0.5", challenger="above 0.5", rows=20),
+        Move(production="above 0.5", challenger="at most 0.5", rows=4),
+    ),
+    production_mean=0.25,
+    challenger_mean=0.27,
+    mean=0.02,
+    std=0.11,
+    lowest=-0.3,
+    highest=0.71,
+    spearman=0.93,
+    top_moved=0.15,
+    ranked_rows=1_197,
+    largest=(RowApart(key={"carrier": "US", "flight": "1632"}, production=0.12, challenger=0.83),),
+)
+
+
+def challenge(**changes):
+    values = {
+        "job": "flight_delays",
+        "as_of": "2013-07-27",
+        "run_id": "5d3a0c9be17f4421-9f2c4b7a81e3d5f6",
+        "model": "flight_delays",
+        "version": 4,
+        "verdict": "scored",
+        "rows": 1_200,
+        "scored": 1_197,
+        "unscored": 3,
+        "unscored_reasons": {"null_input(temp)": 3},
+        "differences": (APART,),
+        "distributions": (numeric("p_late", "prediction", observed_missing=0.0),),
+        "code": CodeRecord(version="0.1.0", commit=None, dirty=None, digest=DIGEST),
+        "started_at": utc(2013, 7, 28, 5, 1),
+    }
+    return Challenge(**values | changes)
+
+
+def beside(stands=True, **changes):
+    return Beside(challenge(**changes), stands=stands)

@@ -117,6 +117,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
         *(("schema", f"{one.sentence} ({one.consequence})") for one in manifest.schema_changes),
         ("model", f"{model.name}/{model.version:04d} ({model.alias}), digest {model.digest[:16]}"),
         *([("", f"{model.origin} of MLflow's registry")] if model.origin else []),
+        *([("", model.loaded_by)] if model.loaded_by else []),
         (
             "code",
             f"{manifest.code.version}, commit {(manifest.code.commit or 'none')[:12]}{', dirty' if manifest.code.dirty else ''}",

@@ -32,12 +32,38 @@ def history(
     if as_json:
         echo_json({"aliases": aliases, "events": [event.model_dump(mode="json") for event in events]})
         return
+    _print_events(events)
+    _print_aliases(events)
+
+
+def _print_events(events: list[Event]) -> None:
+    from tasks.core.models.model_events import evidence_in_words  # noqa: PLC0415
+
     rows = [
-        (f"{one.at:%Y-%m-%d %H:%M:%S}", _change(one), one.alias or "", one.version or "", one.actor, one.reason)
+        (
+            f"{one.at:%Y-%m-%d %H:%M:%S}",
+            _change(one),
+            one.alias or "",
+            one.version or "",
+            one.actor,
+            one.reason,
+            evidence_in_words(one),
+        )
         for one in events
     ]
-    table(("at (UTC)", "change", "alias", "version", "by", "why"), rows)
-    paragraph(", ".join(f"{alias} = version {number}" for alias, number in sorted(aliases.items())) or "No aliases.")
+    table(("at (UTC)", "change", "alias", "version", "by", "why", "evidence"), rows)
+
+
+def _print_aliases(events: list[Event]) -> None:
+    """What each alias names after these events, since when, by whom and why."""
+    from tasks.core.models.model_events import reigns  # noqa: PLC0415
+
+    now = sorted((one for one in reigns(events) if one.ended is None), key=lambda one: one.alias)
+    for one in now:
+        since = f"{one.since:%Y-%m-%d %H:%M:%S} UTC"
+        paragraph(f"{one.alias} = version {one.version}, since {since}, by {one.began.actor}: {one.began.reason}")
+    if not now:
+        paragraph("No aliases.")
 
 
 def _change(event: Event) -> str:

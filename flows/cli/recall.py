@@ -74,7 +74,10 @@ def recall(
     Registry(_lake()).check_known(model, version)
     arguments = (model, version, _given(reason), False, keep_until_replaced, repull)
     record, error = _summary_of("flows.recall", "recall", *arguments, debug=bool(context.obj))
-    echo_json(record.model_dump(mode="json")) if as_json else _tell_recall(record)
+    if as_json:
+        echo_json(record.model_dump(mode="json"))
+    else:
+        _tell_recall(record, set(Registry(_lake()).aliases(model)))
     _raise(error, as_json=as_json)
 
 
@@ -170,16 +173,16 @@ def _tell_plan(foreseen: Recall) -> None:
     _tell_notes(foreseen)
 
 
-def _tell_recall(record: Recall) -> None:
+def _tell_recall(record: Recall, named_now: set[str]) -> None:
     paragraph(f"{str(record)[:1].upper()}{str(record)[1:]}.")
     if record.windows:
         rows = ((one.job, one.as_of, f"{one.rows:,}", one.state, _instead(one)) for one in record.windows)
         table(("job", "window", "rows", "its rows are", "readers see"), _lines(rows), numbers=("rows",))
     _tell_notes(record)
-    for alias in record.aliases:
+    for alias in sorted(set(record.aliases) - named_now):
         option = "" if alias == "production" else f" --alias {alias}"
         paragraph(
-            f"No version is {alias} of {record.model} now, unless somebody has named one since. "
+            f"No version is {alias} of {record.model} now. "
             f'Next: lamplighter rollback {record.model}{option} --reason "version {record.version} was recalled"'
         )
     for job in sorted({one.job for one in record.windows if one.state in ("withdrawn", "kept")}):

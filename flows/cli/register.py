@@ -14,7 +14,9 @@ from flows.cli.run import AsJson, error_as_dict
 from tasks.core.errors import DefinitionError, LamplighterError
 
 if TYPE_CHECKING:
+    from tasks.core.definitions.modelling import Prediction
     from tasks.core.models.model_file import ModelFile
+    from tasks.core.models.model_version import InputColumn, ModelVersion
     from tasks.core.models.registration import Given, Registered
     from tasks.core.models.registry import Registry
 
@@ -106,32 +108,41 @@ def _register(
 def _tell(registered: Registered) -> None:
     version = registered.version
     paragraph(f"Registered {version}, in {version.format}: it passed the load gate. Digest {version.digest[:16]}.")
-    inputs = [(one.name, one.type, _in_words(one)) for one in version.inputs.columns]
-    table(("input", "type", ""), inputs)
-    console.print()
-    table(
-        ("output", "type", ""),
-        [
-            (name, one.type, one.method if one.class_ is None else f"{one.method} of {one.class_!r}")
-            for name, one in version.outputs.items()
-        ],
-    )
-    console.print()
+    if off := (registered.candidate.card or {}).get("largest_difference"):
+        paragraph(f"It takes and gives what the version does that it was made from; the largest difference is {off}.")
+    else:
+        _tell_schema(version)
+        _tell_benchmark(registered.candidate.benchmark)
     for remark in registered.remarks:
         paragraph(f"Note: {remark}")
-    metrics = registered.candidate.benchmark.get("metrics", ())
-    if metrics:
-        shown = ", ".join(
-            f"{one['name']} {one['value']:.4g} ({one['low']:.4g} to {one['high']:.4g})" for one in metrics
+
+
+def _tell_schema(version: ModelVersion) -> None:
+    table(("input", "type", ""), [(one.name, one.type, _in_words(one)) for one in version.inputs.columns])
+    console.print()
+    outputs = [(name, one.type, _made_by(one)) for name, one in version.outputs.items()]
+    table(("output", "type", ""), outputs)
+    console.print()
+    if never := [one.name for one in version.inputs.columns if not one.nullable]:
+        paragraph(
+            f"A row in which {' or '.join(never)} is missing will not be scored: the sample has none. If the model takes "
+            "such rows, register it with a sample that has some."
         )
-        paragraph(f"Benchmark, {registered.candidate.benchmark['note']}: {shown}")
-    if off := (registered.candidate.card or {}).get("largest_difference"):
-        paragraph(f"Converted: the largest difference is {off}.")
 
 
-def _in_words(column: Any) -> str:
-    kind = f"a category of {len(column.categories)}" if column.encoding == "category" else ""
+def _tell_benchmark(benchmark: dict[str, Any]) -> None:
+    if metrics := benchmark.get("metrics"):
+        shown = (f"{one['name']} {one['value']:.4g} ({one['low']:.4g} to {one['high']:.4g})" for one in metrics)
+        paragraph(f"Benchmark, {benchmark['note']}: {', '.join(shown)}")
+
+
+def _in_words(column: InputColumn) -> str:
+    kind = f"a category of {len(column.categories or ())}" if column.encoding == "category" else ""
     return ", ".join(filter(None, [kind, "" if column.nullable else "never missing"]))
+
+
+def _made_by(output: Prediction) -> str:
+    return output.method if output.class_ is None else f"{output.method} of {output.class_!r}"
 
 
 def _facts(registered: Registered) -> dict[str, Any]:

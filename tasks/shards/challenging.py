@@ -16,7 +16,6 @@ from tasks.core.profiles import differences
 from tasks.core.profiles.differences import Gathered
 from tasks.core.profiles.profile import BatchProfile, profile_batch
 from tasks.core.rows import rejects
-from tasks.core.rows.digest import hash_rows
 from tasks.core.runs import pairing
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Lake
@@ -103,7 +102,7 @@ def _as_published(task: Challenging, published: pa.Table, scores: pa.Table) -> p
 
 def _gathered(task: Challenging, published: pa.Table, scores: pa.Table) -> dict[str, Gathered]:
     columns, keys = task.job.output.columns, published.select(list(task.job.keys))
-    is_ranked = differences.ranked(hash_rows(keys), task.rows, len(columns))
+    is_ranked = differences.ranked(keys, task.rows, len(columns))
     return {
         name: differences.gather(made, keys, published[name].combine_chunks(), scores[name].combine_chunks(), is_ranked)
         for name, made in columns.items()

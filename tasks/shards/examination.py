@@ -16,7 +16,6 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.model import LoadedModel, PredictRaised, predict, score_with_bisection
 from tasks.core.models.model_version import ModelVersion
-from tasks.core.models.prediction import Elsewhere
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Lake
 from tasks.core.workers import Workers, dismiss, peak_memory_bytes, worker_count
@@ -135,9 +134,6 @@ def _why_unfit(model: LoadedModel, terms: Terms, probe: Any) -> str | None:
 
 
 def _is_classifier(model: LoadedModel) -> bool:
-    """Of one that another interpreter holds, its columns tell: classes are seldom floats."""
-    if isinstance(model.estimator, Elsewhere):
-        return any(not output.type.startswith("float") for output in model.version.outputs.values())
     return hasattr(model.estimator, "classes_")
 
 

@@ -85,6 +85,7 @@ class _Court:
         self.stack.callback(process.dismiss)
         progress.advance(self.candidacy.name, role, 0, count)
         side = _Side(version, process, process.examine())
+        progress.advance(self.candidacy.name, role, count, count)
         progress.end(self.candidacy.name, role)
         return side
 

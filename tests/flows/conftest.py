@@ -204,6 +204,27 @@ def open_world(folder: pathlib.Path, monkeypatch, *, like: World | None = None) 
     return World(folder, Lake(folder / "lake"))
 
 
+@pytest.fixture(scope="session")
+def graded(tmp_path_factory) -> World:
+    """A job with labels and six versions of its model; it is copied for each test."""
+    from tests.flows.graded import make_graded
+
+    return make_graded(tmp_path_factory.mktemp("graded") / "project")
+
+
+@pytest.fixture
+def judged(graded, tmp_path, monkeypatch, request) -> World:
+    """A copy of that world. Versions are examined in this process, unless the test asks for `processes`: they take long."""
+    if "processes" not in request.fixturenames:
+        monkeypatch.setattr("tasks.shards.examination.worker_count", lambda *_: 0)
+    return open_world(tmp_path / "project", monkeypatch, like=graded)
+
+
+@pytest.fixture
+def processes() -> None:
+    """For a test that is about the processes in which versions are examined."""
+
+
 @pytest.fixture
 def lamplighter(monkeypatch, capsys):
     """Runs a command in this process: exit code, standard output, standard error."""

@@ -8,6 +8,8 @@ import pytest
 
 from tests.flows.conftest import DAY, readings
 
+pytestmark = pytest.mark.usefixtures("world")
+
 
 def test_published_is_0_and_says_so_in_one_line(lamplighter):
     code, out, _ = lamplighter("score", "readings", "--as-of", DAY)

@@ -4,11 +4,16 @@ import json
 import subprocess
 import sys
 
+import joblib
 import pytest
 import sklearn
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 
 from tasks.core.models.registry import Registry
-from tests.flows.conftest import DAY
+from tasks.core.storage import Lake
+from tests.flows.conftest import DAY, readings
 from tests.unit.core.models.other_models import register_other
 from tests.unit.core.models.test_compatibility import point
 
@@ -106,4 +111,53 @@ def test_an_interpreter_that_cannot_be_named_is_told(world, lamplighter, monkeyp
     found, _, err = lamplighter("bind", "readings", "--version", "1", "--interpreter", interpreter)
     assert found == code
     assert says in err
+    assert Registry(world.lake).numbers("readings") == [1]
+
+
+# -- registered for another interpreter ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "outputs"),
+    [
+        (LogisticRegression(), {"probability": ("predict_proba", 1, "float64")}),
+        (KMeans(2, n_init=1, random_state=0), {"prediction": ("predict", None, "int64")}),
+        (DecisionTreeClassifier(), {"predicted_class": ("predict", None, "string")}),
+    ],
+)
+def test_what_a_model_takes_and_gives_is_found_out_there(lamplighter, tmp_path, monkeypatch, model, outputs):
+    monkeypatch.setenv("LAMPLIGHTER_PYTHON_OTHER", sys.executable)
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(tmp_path))
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(tmp_path / "lake"))
+    rows = readings(100)[["x", "y"]]
+    target = (rows["x"] > 0).astype(int)
+    if isinstance(model, DecisionTreeClassifier):
+        target = rows["x"].map(lambda x: "low" if x < -1 else "high" if x > 1 else "middle")
+    joblib.dump(model.fit(rows, target), tmp_path / "model.joblib")
+    rows.assign(target=target).to_parquet(tmp_path / "sample.parquet")
+    files = ("--model", str(tmp_path / "model.joblib"), "--reference", str(tmp_path / "sample.parquet"))
+
+    code, out, err = lamplighter("register", "readings", *files, "--interpreter", "other", "--json")
+
+    assert (code, err) == (0, ""), out
+    (told,) = json.loads(out)["versions"]
+    assert told["signature"]["interpreter"] == "other"
+    assert {
+        name: (one["method"], one["class"], one["type"]) for name, one in told["signature"]["outputs"].items()
+    } == outputs
+    here = json.loads(lamplighter("register", "readings", *files, "--json")[1])["versions"][0]
+    assert here["signature"] == {**told["signature"], "interpreter": None}
+    registry = Registry(Lake(tmp_path / "lake"))
+    ours, theirs = (registry.probe(registry.version("readings", number))[1] for number in (2, 1))
+    assert ours.equals(theirs)
+
+
+def test_registering_for_an_interpreter_that_is_not_set_up_registers_nothing(world, lamplighter, tmp_path, monkeypatch):
+    monkeypatch.delenv("LAMPLIGHTER_PYTHON_OTHER", raising=False)
+    joblib.dump(LinearRegression().fit([[0.0]], [0.0]), tmp_path / "model.joblib")
+    readings(100)[["x"]].to_parquet(tmp_path / "sample.parquet")
+    files = ("--model", str(tmp_path / "model.joblib"), "--reference", str(tmp_path / "sample.parquet"))
+    code, _, err = lamplighter("register", "readings", *files, "--interpreter", "other")
+    assert code == 3
+    assert "set LAMPLIGHTER_PYTHON_OTHER to the path of its Python" in err
     assert Registry(world.lake).numbers("readings") == [1]

@@ -67,6 +67,9 @@ def test_the_partition_is_the_one_that_a_model_loaded_here_gives(world, other, b
     assert (model.version, model.interpreter) == (2, "other")
     assert model.libraries["scikit-learn"] == world.published().environment["scikit-learn"]
     assert model.warnings == ()
+    assert model.loaded_by.startswith(f"the interpreter other (python {sys.version.split()[0]}, scikit-learn ")
+    page = (world.folder / f"lake/reports/readings/as_of={DAY}.html").read_text()
+    assert "the interpreter other (python" in page
 
 
 def test_children_load_it_by_the_interpreter_that_the_parent_has_tried(world, monkeypatch, tmp_path):

@@ -10,10 +10,16 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from tasks.core.definitions.modelling import Prediction
+from tasks.core.models.elsewhere import Interpreter
+from tasks.core.models.formats import get_format
+from tasks.core.models.model import input_frame, open_content, predict, unregistered
+from tasks.core.models.model_version import Signature
 from tasks.core.models.registry import Registry
 from tests.flows.conftest import as_table, readings, register
 from tests.unit.core.models.other_models import FEATURES, folder_of, register_other
+from tests.unit.core.models.strange_models import Missing
 from tests.unit.core.models.test_compatibility import point
+from tests.unit.core.models.test_model import EVERY_INPUT, EVERY_ROW
 
 pytestmark = pytest.mark.extras
 
@@ -93,6 +99,21 @@ def test_a_bound_version_scores_as_its_own_environment_does(
     assert model.libraries["scikit-learn"] != world.published().environment["scikit-learn"]
 
 
+@pytest.mark.parametrize("scikit_learn", ["1.7.2", "1.4.2"])
+def test_a_frame_there_lacks_what_the_rows_lack(environments, scikit_learn):
+    """Text before all: to pandas 2 a null that is made text is the text 'None'."""
+    signature = Signature(inputs=EVERY_INPUT, outputs={"missing": Prediction(type="int64")})
+    there = open_content(
+        unregistered(signature),
+        get_format("joblib").dump(Missing()),
+        (f"{Missing.__module__}.Missing",),
+        interpreter=Interpreter("old", environments(scikit_learn)),
+    )
+    for rows in (EVERY_ROW, EVERY_ROW.slice(1, 1), EVERY_ROW.slice(0, 1)):
+        here = input_frame(rows, EVERY_INPUT).isna().sum(axis=1).tolist()
+        assert predict(there, rows, signature.outputs)["missing"].to_pylist() == here
+
+
 def test_what_cannot_be_loaded_here_is_scored_there(world, rows, environments, monkeypatch):
     registry = Registry(world.lake)
     for name, says in (
@@ -107,6 +128,27 @@ def test_what_cannot_be_loaded_here_is_scored_there(world, rows, environments, m
         bound = register_other(registry, name, "1.4.2", model="readings", interpreter="old")
         point(registry, bound, "production")
         assert world.score(rescore="by its own interpreter").name == "Published"
+
+
+def test_a_model_of_another_time_is_registered_in_its_own_environment(
+    world, rows, environments, lamplighter, monkeypatch
+):
+    """Here its expected outputs would be other ones, and nobody would be the wiser."""
+    monkeypatch.setenv("LAMPLIGHTER_PYTHON_OLD", environments("1.4.2"))
+    folder = folder_of("1.4.2")
+    given = ("--model", str(folder / "adaboost.joblib"), "--reference", str(folder / "expected.parquet"))
+
+    code, out, err = lamplighter("register", "readings", *given, "--interpreter", "old", "--json")
+
+    assert (code, err) == (0, ""), out
+    registry = Registry(world.lake)
+    version = registry.version("readings", 2)
+    assert version.manifest.environment["scikit-learn"] == "1.4.2"
+    _, expected = registry.probe(version)
+    theirs = pd.read_parquet(folder / "expected.parquet")["adaboost"]
+    np.testing.assert_array_equal(expected["probability"], theirs)
+    point(registry, version, "production")
+    assert world.score().name == "Published"
 
 
 def test_compat_says_which_models_another_environment_would_change(world, environments, lamplighter):

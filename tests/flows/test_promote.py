@@ -1,121 +1,34 @@
-"""The flow `promote`: who takes production's place and who does not, by force, by a person's word, and meanwhile."""
+"""The flow `promote`: who takes production's place and who does not, by force, and meanwhile."""
 
 import json
-import sqlite3
+import os
 
-import numpy as np
-import pandas as pd
-import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
-from flows.promote import promote
 from tasks.core.definitions.modelling import Prediction
-from tasks.core.models.model_version import TrainingRecord
 from tasks.core.models.registry import Registry
 from tasks.core.runs import promotions
-from tests.flows.conftest import LABELS, QUERY, as_table, logistic_model, make_project, open_world, register
+from tests.flows.conftest import as_table, logistic_model, readings, register
+from tests.flows.graded import (
+    BETTER,
+    FEATURES,
+    HAS_SEEN_THEM,
+    HOT,
+    JUDGED,
+    PRODUCTION,
+    SLOW,
+    WORSE,
+    WORSE_IF_HOT,
+    aliases,
+    checks,
+    last_event,
+    promoted,
+)
 from tests.page_samples import Page
 
-HOT = "<b>hot</b>"
-DAYS, A_DAY = [f"2024-05-{day:02d}" for day in range(1, 12)], 250
-FEATURES = {"kind": "string", "x": "float64", "y": "float64"}
-OUTPUTS = {"probability": Prediction.model_validate({"method": "predict_proba", "class": True})}
-PRODUCTION, BETTER, WORSE, WORSE_IF_HOT, HAS_SEEN_THEM, SLOW = 2, 3, 4, 5, 6, 7
-JUDGED = {"first": DAYS[1], "last": DAYS[-1]}
 
-
-def some_days(random):
-    """The true reason is x; the first day is for training, the other ten are judged."""
-    count = len(DAYS) * A_DAY
-    x, y = random.normal(size=(2, count))
-    at = [pd.Timestamp(DAYS[row // A_DAY], tz="UTC") + pd.Timedelta(minutes=row % A_DAY) for row in range(count)]
-    kind = random.choice([HOT, "cold"], count)
-    return pd.DataFrame({"sensor": [f"s{row:05d}" for row in range(count)], "at": at, "kind": kind, "x": x, "y": y})
-
-
-def with_interactions():
-    """A logistic regression that may believe one thing of what is hot, and another of what is not."""
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import PolynomialFeatures
-
-    columns, regression = (step for _, step in logistic_model().steps)
-    return make_pipeline(columns, PolynomialFeatures(interaction_only=True), regression)
-
-
-def forest():
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.pipeline import make_pipeline
-
-    return make_pipeline(logistic_model().steps[0][1], RandomForestClassifier(300, random_state=0))
-
-
-@pytest.fixture(scope="module")
-def graded(tmp_path_factory):
-    """A job with labels and six versions: production goes by y more than by x, which is what matters."""
-    world = make_project(tmp_path_factory.mktemp("graded") / "project")
-    rows = some_days(np.random.default_rng(8))
-    happened = rows["x"] + 0.5 * np.random.default_rng(9).normal(size=len(rows)) > 0
-    told = rows.assign(at=rows["at"].dt.strftime("%Y-%m-%d %H:%M:%S"), hot=happened.astype(int))
-    with sqlite3.connect(world.folder / "warehouse.sqlite") as database:
-        told[["sensor", "at", "kind", "x", "y"]].to_sql("readings", database, index=False)
-        told[["sensor", "at", "hot"]].to_sql("outcomes", database, index=False)
-    database.close()
-    world.change_job(
-        source={"type": "sql", "driver": "sqlite", "uri": "warehouse.sqlite", "query": QUERY},
-        labels=LABELS,
-        output__columns={"probability": {"method": "predict_proba", "class": True}},
-        promotion={
-            "windows": JUDGED,
-            "may_lose": 0.02,
-            "slices": {"kind": 0.05},
-            "calibration_may_lose": 0.2,
-            "speed_at_least": 0.3,
-        },
-    )
-    sample = rows[:A_DAY]
-    x, y, is_hot = (sample[name].to_numpy() for name in ("x", "y", "kind"))
-    beliefs = [
-        (logistic_model(), x + 2 * y > 0, DAYS[0]),
-        (logistic_model(), x > 0, DAYS[0]),
-        (logistic_model(), x + 9 * y > 0, DAYS[0]),
-        (with_interactions(), np.where(is_hot == HOT, y, x) > 0, DAYS[0]),
-        (logistic_model(), x > 0, DAYS[4]),
-        (forest(), x > 0, DAYS[0]),
-    ]
-    for model, target, last in beliefs:
-        training = TrainingRecord(pointer="a test", digest="0", first=DAYS[0], last=last)
-        register(
-            world.lake, "readings", model, FEATURES, OUTPUTS, as_table(sample), target, training=training, alias=None
-        )
-    registry = Registry(world.lake)
-    at = registry.history("readings")[0].at
-    registry.set_alias("readings", "production", PRODUCTION, at=at, actor="test", reason="a test")
-    return world
-
-
-@pytest.fixture
-def judged(graded, tmp_path, monkeypatch):
-    """A copy of that world, for one test."""
-    return open_world(tmp_path / "project", monkeypatch, like=graded)
-
-
-def aliases(world):
-    return Registry(world.lake).aliases("readings")
-
-
-def last_event(world):
-    return Registry(world.lake).history("readings")[-1]
-
-
-def checks(verdict):
-    """The outcome of each check by its name."""
-    return {f"{one['check']} {one.get('what', '')}".strip(): one["outcome"] for one in verdict["checks"]}
-
-
-def promoted(world, version, **options):
-    return promote("readings", version, "it is better", **options, return_state=True)
-
-
-def test_a_better_candidate_takes_production_s_place_and_the_history_keeps_why(judged, lamplighter):
+def test_a_better_candidate_takes_production_s_place_and_the_history_keeps_why(judged, lamplighter, processes):
     code, out, err = lamplighter("promote", "readings", "--version", str(BETTER), "--reason", "it looks at x", "--json")
 
     assert (code, err) == (0, "")
@@ -143,9 +56,6 @@ def test_a_better_candidate_takes_production_s_place_and_the_history_keeps_why(j
 
 
 def test_the_verdict_is_in_the_prefect_ui_too(judged):
-    from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
-
     state = promoted(judged, BETTER)
 
     assert (state.name, state.is_completed()) == ("Promoted", True)
@@ -255,7 +165,7 @@ def test_who_was_trained_on_the_judged_rows_is_not_compared_fairly(judged):
     assert aliases(judged) == {"production": PRODUCTION}
 
 
-def test_a_slow_one_is_refused_though_it_is_better(judged):
+def test_a_slow_one_is_refused_though_it_is_better(judged, processes):
     state = promoted(judged, SLOW)
 
     found = checks(state.result(raise_on_failure=False).verdict)
@@ -308,7 +218,7 @@ def test_a_recalled_version_is_refused_at_once(judged, lamplighter):
     assert (code, "was recalled" in err, aliases(judged)) == (3, True, {"production": PRODUCTION})
 
 
-def test_a_candidate_that_kills_its_process_is_refused_and_leaves_nothing(judged, monkeypatch):
+def test_a_candidate_that_kills_its_process_is_refused_and_leaves_nothing(judged, monkeypatch, processes):
     from tasks.shards import examination
 
     monkeypatch.setattr(examination, "examine", _die)
@@ -322,14 +232,10 @@ def test_a_candidate_that_kills_its_process_is_refused_and_leaves_nothing(judged
 
 
 def _die(_task):
-    import os
-
     os.kill(os.getpid(), 9)
 
 
 def test_what_a_killed_judgement_left_is_removed_by_a_later_one(judged):
-    import os
-
     folder = judged.lake.root / "models/readings"
     old, new = folder / ".tmp-old", folder / ".tmp-new"
     for left in (old, new):
@@ -348,7 +254,7 @@ def test_without_labels_the_rest_is_judged(world, lamplighter):
         logistic_model(),
         FEATURES,
         {"probability": Prediction(method="predict_proba", class_=1)},
-        as_table(world_rows()),
+        as_table(readings()),
         alias=None,
     )
 
@@ -360,9 +266,3 @@ def test_without_labels_the_rest_is_judged(world, lamplighter):
     assert set(found.values()) == {"not judged"}
     assert "no job with labels names the model readings" in verdict["checks"][2]["sentence"]
     assert last_event(world).evidence["verdict"]["checks"][2]["sentence"] == verdict["checks"][2]["sentence"]
-
-
-def world_rows():
-    from tests.flows.conftest import readings
-
-    return readings()

@@ -194,7 +194,7 @@ def test_kept_until_replaced_readers_see_it_until_then_and_the_page_says_so(wron
     assert "It is queued to be scored again: version 2 of readings was recalled: it learnt from the future" in page
 
 
-@pytest.mark.parametrize("changes", range(1, 10, 2))
+@pytest.mark.parametrize("changes", [1, 5, 9])
 def test_what_a_killed_recall_left_is_ended_by_the_next_run_of_the_window(wrong, changes, monkeypatch):
     """Killed after so many of the changes that take the first window out of the tables."""
     seen = []
@@ -204,9 +204,10 @@ def test_what_a_killed_recall_left_is_ended_by_the_next_run_of_the_window(wrong,
         if len(seen) == changes:
             raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(storage, "after_change", kill)
-        tasks.recall.recall_version("readings", 2, "it was wrong", False, False)
+        with pytest.raises(Killed):
+            tasks.recall.recall_version("readings", 2, "it was wrong", False, False)
     assert wrong.latest().state == "withdrawing"
     rollback("readings", "version 2 is wrong", return_state=True)
 

@@ -7,7 +7,7 @@ import pytest
 
 from tasks.core.pages import IndexPage, JobLine, WindowPoint, render_home, render_index, render_window
 from tasks.core.profiles.figures import Figures
-from tests.page_samples import COLUMNS, EXAMPLE, TOO_SHORT, blocked, categorical, manifest, numeric, window_page
+from tests.page_samples import COLUMNS, EXAMPLE, TOO_SHORT, beside, blocked, categorical, manifest, numeric, window_page
 
 pytestmark = pytest.mark.extras
 
@@ -85,6 +85,7 @@ def hostile():
 PAGES = {
     "window": lambda: render_window(window_page()),
     "blocked": lambda: render_window(window_page(blocked())),
+    "challenged": lambda: render_window(window_page(challenger=beside(), challengers_table="lake/challengers/f")),
     "hostile": hostile,
     "index": index,
     "home": lambda: render_home(

@@ -165,7 +165,7 @@ def _started(python: str, requests: int, answers: int) -> subprocess.Popen[bytes
 def _code_folders() -> list[str]:
     """Where this process finds modules that belong to no environment: the project's own, which its models may need."""
     standard = Folder(sysconfig.get_path("stdlib")).root
-    found = [Folder(entry or ".").root for entry in sys.path]
+    found = dict.fromkeys(Folder(entry or ".").root for entry in sys.path)
     return [
         str(path)
         for path in found

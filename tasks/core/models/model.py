@@ -211,7 +211,8 @@ def _probe_failed(registry: Registry, loaded: LoadedModel, what: str) -> ModelBl
     return ModelBlocked(
         f"{registry.lake.path(version_folder(version.name, version.version))}: {version} does not score its probe rows as it did: {what}{remarks}",
         state="no row was scored",
-        next_step=f"install the libraries that the version's manifest names, or `lamplighter rollback {version.name}`",
+        next_step="install the libraries that the version's manifest names, or let an environment that has them load it "
+        f"(lamplighter bind {version.name} --version {version.version}), or `lamplighter rollback {version.name}`",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -128,3 +129,14 @@ def _ends(event: Event, alias: str, began: Event) -> bool:
     if event.action == "recall":
         return event.version == began.version
     return event.alias == alias
+
+
+def evidence_in_words(event: Event) -> str:
+    """On what evidence a change was made, in a few words; '' where none was given."""
+    verdict = event.evidence.get("verdict")
+    checks = verdict.get("checks") if isinstance(verdict, dict) else None
+    if isinstance(checks, list):
+        outcomes = Counter(str(one.get("outcome")) for one in checks if isinstance(one, dict))
+        return ", ".join(f"{outcomes[each]} {each}" for each in ("passed", "failed", "not judged") if outcomes[each])
+    left = event.evidence.get("rolled_back_from")
+    return f"back from version {left}" if left else ""

@@ -19,7 +19,6 @@ from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.definitions.project import Project
 from tasks.core.errors import DefinitionError, LamplighterError, ModelBlocked
-from tasks.core.models import evaluation
 from tasks.core.models.candidate import make_candidate, spread
 from tasks.core.models.formats import get_format
 from tasks.core.models.loading import libraries
@@ -35,14 +34,12 @@ from tasks.core.models.prediction import (
     predict,
 )
 from tasks.core.models.registry import Registry
-from tasks.core.models.sample import Sample, column_of, in_type, typed
-from tasks.core.models.training_data import window_labels
+from tasks.core.models.sample import Sample, typed
+from tasks.core.models.sample_benchmark import benchmark_on, classes_of
 from tasks.core.profiles.profile import reference_profile
-from tasks.core.rows.conversions import plain
 
 SAME = 1e-5  # How far a converted model may be off: of a probability, and of a larger number in proportion.
 _NOTHING = "nothing was registered"
-_NOTE = "on the sample that was given at registration, which the model may have seen"
 _BINARY = 2  # Classes.
 
 
@@ -120,7 +117,9 @@ def register_file(registry: Registry, file: ModelFile, given: Given, *, at: dt.d
         rows,
         outputs,
         features=reference_profile(rows),
-        benchmark=_benchmark(opened.estimator, signature, given, outputs) if given.target else None,
+        benchmark=benchmark_on(sample, given.target, given.job, opened.estimator, outputs, signature)
+        if given.target
+        else None,
         training=TrainingRecord(pointer=f"reference sample {sample.path}", digest=sample.sha256, rows=len(rows)),
         card={"file": file.path, "file_format": file.came_as, "file_sha256": file.sha256, **given.card},
         loaded_with=opened.libraries,
@@ -234,7 +233,7 @@ def _all_columns(given: Given) -> list[str]:
 
 def _outputs(estimator: Any, inputs: InputSchema, rows: pa.Table) -> dict[str, Prediction]:
     """What is published, where no job says so: of two classes the probability of the second, else what it predicts."""
-    classes = _plain(getattr(estimator, "classes_", None))
+    classes = classes_of(estimator)
     if len(classes) == _BINARY and has_method(estimator, "predict_proba"):
         return {"probability": Prediction(method="predict_proba", class_=classes[1])}
     if not has_method(estimator, "predict"):
@@ -271,14 +270,6 @@ def _numpy_kind(estimator: Any, inputs: InputSchema, rows: pa.Table) -> str:
 
 
 _KINDS = {"f": "float64", "i": "int64", "u": "int64", "b": "bool", "U": "string", "O": "string", "T": "string"}
-
-
-def _plain(classes: Any) -> list[Any]:
-    """The classes as a job can name them; none of a model that has no list of them."""
-    if classes is None or np.ndim(classes) != 1:
-        return []
-    found = np.asarray(classes).tolist()
-    return [int(each) if isinstance(each, float) and each.is_integer() else each for each in found]
 
 
 def _scored(estimator: Any, signature: Signature, rows: pa.Table) -> pa.Table:
@@ -353,62 +344,3 @@ def _differences(ours: npt.NDArray[Any], theirs: npt.NDArray[Any]) -> npt.NDArra
 
 def _stands(first: Registered) -> str:
     return f"what was registered stands: {first.version}, in {first.version.format}"
-
-
-# -- what it is worth -----------------------------------------------------------------------------------------------
-
-
-def _benchmark(estimator: Any, signature: Signature, given: Given, outputs: pa.Table) -> evaluation.Benchmark:
-    """The metrics on the sample's rows that have a label. Windows are the unit where the sample tells them, else rows."""
-    labels = plain(column_of(given.sample, given.target, "the target"))
-    name, output = next(iter(signature.outputs.items()))
-    is_known = labels.is_valid().to_numpy(zero_copy_only=False)
-    truth = labels.drop_null().to_numpy(zero_copy_only=False)
-    _check_truth(given, output, truth, _plain(getattr(estimator, "classes_", None)))
-    try:
-        target = evaluation.target_of(output, truth, is_classifier=hasattr(estimator, "classes_"))
-    except ValueError as error:
-        raise _no_truth(given, f"holds {labels.type}, and the model predicts a number") from error
-    windows = _windows(given, len(labels))[is_known]
-    labels_of = sorted(set(windows.tolist())) if windows.dtype.kind == "U" else []
-    return evaluation.Benchmark(
-        metrics=evaluation.measure(target.metrics, target.truth, _values(outputs[name])[is_known], windows),
-        first=labels_of[0] if labels_of else "",
-        last=labels_of[-1] if labels_of else "",
-        rows=len(truth),
-        rows_without_label=len(labels) - len(truth),
-        note=_NOTE,
-    )
-
-
-def _check_truth(given: Given, output: Prediction, truth: npt.NDArray[Any], classes: list[Any]) -> None:
-    if not len(truth):
-        raise _no_truth(given, "has no value in any row")
-    found = list(dict.fromkeys(truth.tolist()))
-    shown = ", ".join(repr(each) for each in found[:5])
-    if output.method == "predict_proba" and len(np.unique(truth == output.class_)) < _BINARY:
-        raise _no_truth(
-            given, f"holds {shown}, and must hold the class {output.class_!r} in some rows and not in others"
-        )
-    if classes and not set(found) & set(classes):
-        known = ", ".join(repr(each) for each in classes[:5])
-        raise _no_truth(given, f"holds {shown}, and the model's classes are {known}")
-
-
-def _no_truth(given: Given, what: str) -> DefinitionError:
-    return DefinitionError(
-        f"{given.sample.path}: the target '{given.target}' {what}",
-        state=_NOTHING,
-        next_step="name another --target, or leave it out: the version then has no benchmark",
-    )
-
-
-def _windows(given: Given, rows: int) -> npt.NDArray[Any]:
-    """Of each row its window, or its number where the sample does not tell when it was."""
-    job, sample = given.job, given.sample
-    if job is None or job.event_time not in sample.columns:
-        return np.arange(rows)
-    field = job.arrow_schema.field(str(job.event_time))
-    return window_labels(
-        job, pa.chunked_array([in_type(sample, column_of(sample, field.name, "the event time"), field)])
-    )

@@ -341,6 +341,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact("Asked for by", f"{trigger.kind} {trigger.actor}".strip()),
         Fact("Model", f"{model.name} version {model.version}, by the alias {model.alias} ({model.format})"),
         *([Fact("Mirrored from MLflow's registry", model.origin, is_code=True)] if model.origin else []),
+        *([Fact("Model loaded by", model.loaded_by)] if model.loaded_by else []),
         Fact("Model digest", model.digest, is_code=True),
         Fact("Code", f"Lamplighter {code.version}, commit {code.commit or 'not known'}; uncommitted changes: {dirty}"),
         Fact("Code digest", code.digest, is_code=True),

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Prediction
+from tasks.core.rows.digest import hash_rows
 
 MOST_RANKED = 1_000_000
 LARGEST = 10
@@ -148,12 +149,15 @@ def kind_of(made: Prediction) -> Kind:
     return "number"
 
 
-def ranked(hashes: npt.NDArray[np.uint64], rows: int, columns: int) -> npt.NDArray[np.bool_]:
-    """Which rows, by the hashes of their keys, are ranked: all, or of more than the bound allows an even share."""
+def ranked(keys: pa.Table, rows: int, columns: int) -> npt.NDArray[np.bool_]:
+    """Which of some rows are ranked: of no more rows than the bound allows all, else a share, by the hashes of their keys.
+
+    `rows` are those of the whole run; its columns share the bound.
+    """
     share = MOST_RANKED / max(columns, 1) / max(rows, 1)
     if share >= 1:
-        return np.ones(len(hashes), dtype=bool)
-    chosen: npt.NDArray[np.bool_] = hashes[:, 0] < np.uint64(share * 2.0**64)
+        return np.ones(len(keys), dtype=bool)
+    chosen: npt.NDArray[np.bool_] = hash_rows(keys)[:, 0] < np.uint64(share * 2.0**64)
     return chosen
 
 

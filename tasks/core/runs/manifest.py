@@ -92,6 +92,14 @@ class ModelRecord(Record):
     interpreter: Annotated[str | None, Field(description="Whose environment loaded it, where that is another.")] = None
     libraries: Annotated[dict[str, str], Field(description="The versions of what loaded it.")] = {}
 
+    @property
+    def loaded_by(self) -> str:
+        """Which interpreter loaded it, with its libraries; '' where that was Lamplighter's own."""
+        if self.interpreter is None:
+            return ""
+        versions = ", ".join(f"{name} {version}" for name, version in self.libraries.items())
+        return f"the interpreter {self.interpreter}{f' ({versions})' if versions else ''}"
+
 
 class ExpectationRecord(Record):
     """One expectation's outcome. Shares are of the non-null rows, as in Great Expectations."""

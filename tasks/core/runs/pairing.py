@@ -39,7 +39,7 @@ def published_bounds(
             candidates, _ = _unrepeated(lake, workspace, record, batch, keys)
             first = end
             following = read_rows(file, (first, min(first + len(candidates), rows)), keys)
-            end += _length_of_ascent(_places(candidates, hash_rows(following, keys)))
+            end += _length_of_ascent(_places(candidates, following))
             bounds.append((first, end))
     if end != rows:
         raise LakeCorrupt(
@@ -61,7 +61,7 @@ def snapshot_rows(
 ) -> tuple[pa.Table, Rows]:
     """The rows of a batch that were published, in the order of `published`: those columns, and their positions."""
     candidates, positions = _unrepeated(lake, workspace, record, batch, keys)
-    rows = positions[_places(candidates, hash_rows(published, keys))]
+    rows = positions[_places(candidates, published.select(list(keys)))]
     first, _ = snapshot.batch_bounds(record, batch)
     return snapshot.read_batch(lake, workspace, batch, columns).take(rows - first), rows
 
@@ -73,26 +73,29 @@ def read_rows(file: pq.ParquetFile, bounds: Bounds, columns: Sequence[str] | Non
     first, end = bounds
     groups = [g for g, start in enumerate(starts[:-1].tolist()) if start < end and start + sizes[g] > first]
     wanted = list(columns) if columns is not None else None
-    table = file.read_row_groups(groups, columns=wanted)
+    table = file.read_row_groups(groups, columns=wanted).select(wanted or file.schema_arrow.names)
     return table.slice(first - int(starts[groups[0]]) if groups else 0, end - first)
 
 
 def _unrepeated(
     lake: Folder, workspace: str, record: SnapshotRecord, batch: int, keys: Sequence[str]
-) -> tuple[Hashes, Rows]:
-    """The hashed keys of a batch, without the rows that repeat an earlier one; and the rows' positions in the snapshot."""
+) -> tuple[pa.Table, Rows]:
+    """The keys of a batch, without the rows that repeat an earlier one; and the rows' positions in the snapshot."""
     first, end = snapshot.batch_bounds(record, batch)
     repeated = rejects.read_between(lake, f"{workspace}/{rejects.DUPLICATES}", first, end, rejects.DUPLICATES_SCHEMA)[
         "row"
     ].to_numpy()
-    positions = np.setdiff1d(np.arange(first, end), repeated, assume_unique=True)
-    table = snapshot.read_batch(lake, workspace, batch, keys)
-    return hash_rows(table, keys)[positions - first], positions
+    positions = np.delete(np.arange(first, end), repeated - first)
+    table = snapshot.read_batch(lake, workspace, batch, keys).select(list(keys))
+    return (table.take(positions - first) if len(repeated) else table), positions
 
 
-def _places(candidates: Hashes, wanted: Hashes) -> Rows:
-    """Of each hash its place among the candidates, or -1."""
-    found: Any = pc.index_in(_as_binary(wanted), value_set=_as_binary(candidates))
+def _places(candidates: pa.Table, wanted: pa.Table) -> Rows:
+    """Of each wanted key its place among the candidates, or -1."""
+    if candidates.equals(wanted):
+        # Nothing was taken out of the batch: so it is with most, and hashing costs more than the rest together.
+        return np.arange(len(wanted))
+    found: Any = pc.index_in(_as_binary(hash_rows(wanted)), value_set=_as_binary(hash_rows(candidates)))
     places: Rows = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return places
 

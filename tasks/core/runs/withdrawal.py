@@ -7,10 +7,11 @@ and metrics out of the tables, each in one step -> the restored run's manifest '
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 
 from tasks.core import layout
-from tasks.core.errors import LakeError
+from tasks.core.errors import LakeCorrupt
 from tasks.core.runs import challenger, queue
 from tasks.core.runs.manifest import Manifest, Restoration, Withdrawal
 from tasks.core.runs.run import has_manifest, load_manifest, write_manifest
@@ -32,7 +33,9 @@ def finish(lake: Lake, manifest: Manifest, withdrawal: Withdrawal) -> Manifest:
     """Ends a withdrawal, from wherever it was cut short."""
     for table in _OUTWARDS:
         _take_out(lake, manifest, withdrawal.restores, table)
-    challenger.pair(lake, manifest.job, manifest.as_of, withdrawal.restores)
+    with contextlib.suppress(LakeCorrupt):
+        # A thing aside: that its file is damaged must not keep what is wrong in sight.
+        challenger.pair(lake, manifest.job, manifest.as_of, withdrawal.restores)
     if withdrawal.restores:
         _conclude_restored(lake, manifest, withdrawal, withdrawal.restores)
     queue.add(lake, entry_of(manifest, withdrawal))
@@ -85,7 +88,8 @@ def _superseded(lake: Lake, job: str, as_of: str, notes: list[str]) -> list[Mani
         try:
             if has_manifest(lake, kept):
                 found.append(load_manifest(lake, kept))
-        except LakeError as error:
+        # A disk that fails is no damage: what cannot be read now may be read by the next attempt.
+        except LakeCorrupt as error:
             notes.append(f"run {run_id} was not restored: {error.failed}")
     return sorted(found, key=lambda one: one.finished_at or _NEVER, reverse=True)
 

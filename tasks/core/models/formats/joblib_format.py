@@ -18,14 +18,16 @@ import re
 import types
 import zlib
 from collections.abc import Callable, Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
 from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, may_be_partial, resolve
 from tasks.core.models.formats.refusals import refused, unreadable
-from tasks.core.models.model_version import InputSchema
+
+if TYPE_CHECKING:
+    from tasks.core.models.model_version import InputSchema
 
 _PROTOCOL = 5  # Fixed, so that another Python writes the same bytes.
 _DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {

@@ -26,5 +26,6 @@ def unreadable(format_name: str, why: str) -> ModelBlocked:
     return ModelBlocked(
         f"the model's file is not {article} {format_name} file that can be read here: {why}",
         state="no row was scored",
-        next_step="register the model again, saved in this environment",
+        next_step="register the model again, saved in this environment, or let the environment that saved it load it: "
+        "lamplighter register --interpreter NAME",
     )

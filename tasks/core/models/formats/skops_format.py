@@ -11,11 +11,13 @@ import io
 import json
 import zipfile
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.core.models.formats.allow_list import is_forbidden
 from tasks.core.models.formats.refusals import refused, unreadable
-from tasks.core.models.model_version import InputSchema
+
+if TYPE_CHECKING:
+    from tasks.core.models.model_version import InputSchema
 
 # By name: the package is an extra, and what is missing is said by get_format.
 _skops: Any = importlib.import_module("skops.io")

@@ -2,7 +2,7 @@
 
 import datetime as dt
 
-from tasks.core.models.model_events import aliases_in, reigns
+from tasks.core.models.model_events import aliases_in, evidence_in_words, reigns
 from tasks.core.models.model_version import Event
 
 
@@ -58,3 +58,13 @@ def test_an_alias_that_is_taken_away_names_nothing():
 def test_the_reigns_that_last_are_the_aliases_of_now():
     found = events(("production", 1), ("challenger", 2), ("production", 2), ("recall", 2), ("production", 3))
     assert {one.alias: one.version for one in reigns(found) if one.ended is None} == aliases_in(found)
+
+
+def test_the_evidence_of_a_change_in_words():
+    checks = [{"outcome": "passed"}, {"outcome": "passed"}, {"outcome": "failed"}, {"outcome": "not judged"}]
+    (gate,) = events(("production", 2))
+    judged = gate.model_copy(update={"evidence": {"verdict": {"checks": checks}}})
+    assert evidence_in_words(judged) == "2 passed, 1 failed, 1 not judged"
+    assert evidence_in_words(gate.model_copy(update={"evidence": {"rolled_back_from": 3}})) == "back from version 3"
+    assert evidence_in_words(gate) == ""
+    assert evidence_in_words(gate.model_copy(update={"evidence": {"verdict": "yes", "checks": 7}})) == ""

@@ -5,6 +5,7 @@ import pytest
 import sklearn
 
 from tasks.core.errors import ModelBlocked
+from tasks.core.models.formats.joblib_format import FORMAT
 from tasks.core.models.model import load_model, predict
 from tasks.core.models.registry import Registry
 from tests.unit.core.models.other_models import OUTPUTS, expected_of, folder_of, register_other
@@ -73,6 +74,21 @@ def test_one_that_names_what_is_no_more_is_blocked(registry):
         ModelBlocked, match=r"model\.joblib: .*needs sklearn\._loss\._loss\.__pyx_unpickle_CyHalfBinomialLoss"
     ):
         load_model(registry, version)
+
+
+@pytest.mark.parametrize("name", ["CyHalfBinomialLoss", "os", "__builtins__", "__pyx_unpickle_Enum", "marker"])
+def test_the_old_module_of_losses_is_never_imported(tmp_path, monkeypatch, name):
+    """Whoever can put a file `_loss.py` on the path gains nothing by it."""
+    (tmp_path / "_loss.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\nimport os\ndef marker(): pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    content = b"\x80\x02c_loss\n" + name.encode() + b"\n."
+
+    if name == "CyHalfBinomialLoss":
+        assert FORMAT.load(content, ()).__module__ == "sklearn._loss._loss"
+    else:
+        with pytest.raises(ModelBlocked, match=r"sklearn\._loss\._loss"):
+            FORMAT.load(content, ())
+    assert not (tmp_path / "marker").exists()
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.InconsistentVersionWarning")

@@ -72,7 +72,9 @@ def classifier(target="late", estimator=None):
 
 def forest():
     """Of the columns as they are: behind a scaler, in float32, a value may end on the other side of a split."""
-    codes = ColumnTransformer([("one_hot", OneHotEncoder(), ["carrier"])], remainder="passthrough")
+    codes = ColumnTransformer(
+        [("one_hot", OneHotEncoder(), ["carrier"]), ("x", SimpleImputer(), ["x"])], remainder="passthrough"
+    )
     return make_pipeline(codes, RandomForestClassifier(20, random_state=0)).fit(ROWS[FEATURES], ROWS["late"])
 
 
@@ -530,6 +532,17 @@ def _constant(probability):
     made.ir_version = 8
     helper.set_model_props(made, {"classes": "[false, true]"})
     return made.SerializeToString()
+
+
+@pytest.mark.extras
+def test_a_forest_that_learnt_from_missing_values_is_refused_as_its_conversion_forgets_which_way_they_go(
+    twin, registry
+):
+    pytest.importorskip("skl2onnx")
+    learnt = RandomForestClassifier(20, random_state=0).fit(ROWS[["x", "hour"]], ROWS["late"])
+    with pytest.raises(ModelBlocked, match=r"'probability' of row \d*7 of the sample is .*; [1-5] of 300 rows differ"):
+        twin(learnt)
+    assert registry.numbers("late") == [1]
 
 
 @pytest.mark.extras

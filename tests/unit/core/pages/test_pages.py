@@ -42,6 +42,7 @@ from tests.page_samples import (
     SCRIPT,
     TOO_SHORT,
     Page,
+    beside,
     blocked,
     categorical,
     drift,
@@ -79,6 +80,7 @@ PAGES = {
     "empty": lambda: render_window(
         WindowPage(manifest(rows=RowCounts(), quarantine_reasons={}, drift=()), Figures(), (), "t")
     ),
+    "challenged": lambda: render_window(window_page(challenger=beside(), challengers_table="lake/challengers/f")),
     "index": lambda: render_index(index_page()),
     "index of nothing": lambda: render_index(index_page([])),
     "home": lambda: render_home([JobLine("a", "a/index.html", last=point(), windows=2), JobLine("b", "b/index.html")]),

@@ -14,7 +14,6 @@ from scipy import stats
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.profiles import differences
 from tasks.core.profiles.differences import conclude, gather, kind_of, ranked, spearman, top_moved
-from tasks.core.rows.digest import hash_rows
 
 PROBABILITY = Prediction(method="predict_proba", class_=1)
 NUMBER = Prediction(method="predict")
@@ -29,7 +28,7 @@ def found(made, production, challenger, cuts=(), kind=None):
     batches = []
     for first, end in zip([0, *cuts], [*cuts, len(production)], strict=True):
         part = keys.slice(first, end - first)
-        chosen = ranked(hash_rows(part), len(production), 1)
+        chosen = ranked(part, len(production), 1)
         batches.append({"p": gather(made, part, *(side.slice(first, end - first) for side in sides), chosen)})
     (column,) = conclude({"p": made}, batches)
     return column
@@ -191,11 +190,11 @@ def test_ranks_of_many_rows_are_of_a_share_that_the_keys_choose(monkeypatch):
 
 def test_columns_share_the_bound(monkeypatch):
     monkeypatch.setattr(differences, "MOST_RANKED", 1_000)
-    hashes = hash_rows(pa.table({"id": list(range(10_000))}))
+    keys = pa.table({"id": list(range(10_000))})
 
-    assert ranked(hashes, 10_000, 1).sum() == pytest.approx(1_000, abs=150)
-    assert ranked(hashes, 10_000, 4).sum() == pytest.approx(250, abs=80)
-    assert ranked(hashes[:500], 500, 2).all()
+    assert ranked(keys, 10_000, 1).sum() == pytest.approx(1_000, abs=150)
+    assert ranked(keys, 10_000, 4).sum() == pytest.approx(250, abs=80)
+    assert ranked(keys.slice(0, 500), 500, 2).all()
 
 
 def test_long_keys_and_classes_are_cut():
