@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from tasks.core import layout, pages
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
-from tasks.core.errors import LamplighterError, WindowBusy, WindowFinished
+from tasks.core.errors import LakeCorrupt, LamplighterError, WindowBusy, WindowFinished
 from tasks.core.models.model_events import reigns
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.figures import Figures
@@ -201,7 +201,10 @@ def _models(lake: Lake) -> list[pages.ModelLine]:
 
 def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
     """Why the window is queued to be scored again; nothing once somebody has."""
-    entry = queue.read(lake, manifest.job, manifest.as_of)
+    try:
+        entry = queue.read(lake, manifest.job, manifest.as_of)
+    except LakeCorrupt as error:
+        return error.failed
     if entry is None or queue.is_settled(lake, entry, visible):
         return ""
     return f"It is queued to be scored again: {entry.reason}"

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 import pathlib
 import shutil
 import sqlite3
@@ -226,8 +227,11 @@ def processes() -> None:
 
 
 @pytest.fixture
-def lamplighter(monkeypatch, capsys):
-    """Runs a command in this process: exit code, standard output, standard error."""
+def lamplighter(tmp_path, monkeypatch, capsys):
+    """Runs a command in this process, in the test's world: exit code, standard output, standard error."""
+    if "LAMPLIGHTER_LAKE" not in os.environ:
+        # Whichever world comes later sets its own.
+        open_world(tmp_path / "nowhere", monkeypatch)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lamplighter", *arguments])

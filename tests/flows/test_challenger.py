@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from tests.flows.challenging import (
 )
 from tests.flows.conftest import CHALLENGED_AT, DAY, logistic_model, numbered, readings
 from tests.flows.hostile_model import Hostile
+from tests.flows.test_elsewhere import bind, production
 
 
 def test_the_same_rows_are_scored_and_the_differences_are_those_of_pandas_and_scipy(world, named):
@@ -127,6 +129,22 @@ def test_the_order_of_its_classes_does_not_matter(world, named):
 
     x = np.arange(200)
     np.testing.assert_allclose(world.table("challengers")["probability"], x / (1 + x), rtol=1e-15)
+
+
+def test_a_challenger_that_another_interpreter_must_load_is_scored_there(world, named, monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_PYTHON_OTHER", sys.executable)
+    named(logistic_model(), FEATURES, sample=numbered())
+    version, estimator = production(world)
+    bound = bind(world, version, estimator)
+    for alias, number in (("production", 1), ("challenger", bound.version)):
+        Registry(world.lake).set_alias("readings", alias, number, at=CHALLENGED_AT, actor="test", reason="a test")
+
+    assert world.score().name == "Published"
+
+    # It is the same model: so are its scores.
+    (column,) = record(world).differences
+    assert (record(world).verdict, record(world).version, column.rows) == ("scored", bound.version, 200)
+    assert (column.flips, column.lowest, column.highest) == (0, 0.0, 0.0)
 
 
 def test_rows_that_it_cannot_score_are_counted_and_absent(world, hostile):

@@ -1,6 +1,7 @@
 """The flow `score` with a version that another interpreter must load; here it is this very one, in processes of its own."""
 
 import datetime as dt
+import json
 import os
 import sys
 
@@ -14,6 +15,7 @@ from tasks.core.models.model_version import Candidate
 from tasks.core.models.registry import Registry
 from tests.flows.conftest import DAY, as_table, readings, register
 from tests.flows.fickle_model import TYPE, Fickle
+from tests.flows.graded import BETTER, checks
 from tests.flows.test_fickle_model import _complete, _is_gone, _log, _wait_until
 
 ROWS, BATCH = 60, 10
@@ -170,3 +172,16 @@ def test_a_window_of_one_batch_has_its_limit_too(fickle):
     assert "did not score 60 rows with readings version 3 within 10 s, and its process was ended" in state.message
     assert _log(fickle)[1].isdisjoint({os.getpid()})
     assert not (fickle.folder / f"lake/predictions/readings/as_of={DAY}").exists()
+
+
+def test_it_is_promoted_by_the_same_gate(judged, lamplighter, other):
+    assert lamplighter("bind", "readings", "--version", str(BETTER), "--interpreter", "other")[0] == 0
+    bound = max(Registry(judged.lake).numbers("readings"))
+
+    code, out, err = lamplighter("promote", "readings", "--version", str(bound), "--reason", "it looks at x", "--json")
+
+    outcomes = checks(json.loads(out)["verdict"])
+    # Batches of a few rows take their time at the border, and so do those of a model that is that small.
+    assert outcomes.pop("speed") in ("passed", "failed")
+    assert set(outcomes.values()) == {"passed"}, (out, err)
+    assert code in (0, 3)

@@ -31,6 +31,8 @@ def test_registers_a_version_with_benchmark_profile_and_probe_and_promotes_nothi
     rows, expected = registry.probe(version)
     assert len(rows) == len(expected) == 100
     assert np.isfinite(expected["probability"].to_numpy()).all()
+    training = version.manifest.training
+    assert (training.first, training.last) == ("2024-05-01", "2024-05-02")
 
 
 def test_rows_whose_label_never_came_are_counted(world, warehouse):

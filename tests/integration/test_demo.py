@@ -1,4 +1,5 @@
-"""The README's own commands, run in order as a newcomer types them; then the table, against the raw data."""
+"""The commands of the README and then of docs/models.md, run in order as a newcomer types them; then the table, against
+the raw data."""
 
 import csv
 import io
@@ -23,9 +24,10 @@ SPOKEN = {"make demo": "lamplighter demo"}
 
 
 def console_blocks() -> list[tuple[str, str]]:
-    """Each command of the README's console blocks, with what is printed below it."""
+    """Each command of the console blocks, with what is printed below it."""
     found: list[tuple[str, str]] = []
-    for block in re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL):
+    text = (ROOT / "README.md").read_text() + (ROOT / "docs/models.md").read_text()
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], ""))

@@ -77,8 +77,9 @@ def labelled_rows(
     truth_schema = label_schema(job, labels)
     truth = [_read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans]
     check_labels(pa.concat_tables(truth))
+    truth = [one.filter(one[labels.target].is_valid()) for one in truth]
     # One by one: the same keys come back in every snapshot.
-    parts = [_joined(job, labels, *pair) for pair in zip(features, truth, strict=True)]
+    parts = [_joined(job, *pair) for pair in zip(features, truth, strict=True)]
     joined, pulled = pa.concat_tables(parts), sum(map(len, features))
     if not len(joined):
         raise SourceError(
@@ -96,9 +97,8 @@ def labelled_rows(
     )
 
 
-def _joined(job: Job, labels: Labels, features: pa.Table, truth: pa.Table) -> pa.Table:
-    known = truth.filter(truth[labels.target].is_valid())
-    joined: pa.Table = features.join(known, list(job.keys), join_type="inner")
+def _joined(job: Job, features: pa.Table, truth: pa.Table) -> pa.Table:
+    joined: pa.Table = features.join(truth, list(job.keys), join_type="inner")
     return joined.sort_by([(key, "ascending") for key in job.keys])
 
 

@@ -89,7 +89,8 @@ def _rows(benchmark: Mapping[str, Any]) -> str:
     if rows is None:
         return ""
     span = " to ".join(str(benchmark[key]) for key in ("first", "last") if benchmark.get(key))
-    return f"{wording.count(rows)} rows{f', {span}' if span else ''}"
+    told = ", ".join(filter(None, [span, str(benchmark.get("note") or "")]))
+    return f"{wording.count(rows)} rows{f', {told}' if told else ''}"
 
 
 def _ended(reign: Reign) -> str:

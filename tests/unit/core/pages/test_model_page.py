@@ -102,3 +102,9 @@ def test_the_list_of_jobs_lists_the_models_too():
     assert "2013-07-01 00:00:00 UTC" in found.text
     hrefs = [attributes.get("href") for tag, attributes in found.elements if tag == "a"]
     assert hrefs == ["_models/late/index.html", "_models/new/index.html"]
+
+
+def test_a_benchmark_on_a_sample_says_so():
+    note = "on the sample given at registration"
+    text = Page(render_model(page(benchmarks={2: {"metrics": [AUC], "rows": 50, "first": "", "note": note}}))).text
+    assert f"50 rows, {note}" in text

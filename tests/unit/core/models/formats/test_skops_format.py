@@ -66,7 +66,7 @@ def test_the_same_model_scores_alike_in_both_formats(skops, model, accepted):
 
 def test_what_nobody_allowed_is_refused_and_named(skops):
     data = skops.dump(RandomForestClassifier(n_estimators=2, random_state=0).fit(FRAME, LABELS))
-    with pytest.raises(ModelBlocked, match=rf"on no allow-list: {TREE}.*add these to allowed_types"):
+    with pytest.raises(ModelBlocked, match=rf"on no allow-list: {TREE}.*add these to model\.allowed_types"):
         skops.load(data, ())
     with pytest.raises(ModelBlocked, match=TREE):
         skops.load(data, ["sklearn.tree._tree.Tre", "Tree", "sklearn.tree._tree.*"])
