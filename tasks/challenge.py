@@ -25,7 +25,6 @@ from tasks.core.errors import (
     ModelNotFound,
 )
 from tasks.core.models.mirror import follow_challenger
-from tasks.core.models.mirror import follow_challenger
 from tasks.core.models.model import check_input_schema
 from tasks.core.models.model_events import refuse_recalled
 from tasks.core.models.model_version import ModelVersion
@@ -54,8 +53,10 @@ def challenge(run: Run, *, first: Callable[[str, str], object]) -> None:
     `first` is called before, with the job and the window: what is to be said of production does not wait.
     """
     try:
-        if begin(run):
+        # Of a model that MLflow keeps, even who the challenger is may take its time.
+        if run.job.model.mlflow or _named(run):
             first(run.job.job, run.window.as_of)
+        if begin(run):
             score_challenger(run)
     except Exception as error:  # noqa: BLE001 - production's verdict stands, whatever this one does
         get_run_logger().warning("%s", error)
@@ -66,8 +67,8 @@ def challenge_again(run: Run) -> Challenge:
     if begin(run) is None:
         name = run.model.name
         raise ModelNotFound(
-            f"no challenger of '{name}' can score {run.name}: the alias 'challenger' names "
-            + (f"{run.model}, which scored it" if _named(run) else "no version"),
+            f"no challenger of '{name}' can score {run.name}: the alias '{challenger.ALIAS}' names no version but the "
+            f"one that scored it, which is {run.model}",
             state="nothing was changed",
             next_step=f'lamplighter promote {name} --version N --alias {challenger.ALIAS} --reason "why"',
         )
@@ -78,7 +79,7 @@ def begin(run: Run) -> Challenge | None:
     """Records that the challenger is at work, for whoever comes while it is, or after it was killed. None: there is none."""
     follow_challenger(Registry(run.lake), run.job, at=dt.datetime.now(dt.UTC))
     version = _named(run)
-    if version is None or version == run.model.version:
+    if version is None:
         return None
     manifest = manifest_of(run)
     begun = Challenge(
@@ -127,7 +128,9 @@ def _scored(run: Run, manifest: Manifest, begun: Challenge) -> Challenge:
 
 
 def _named(run: Run) -> int | None:
-    return Registry(run.lake).aliases(run.model.name).get(challenger.ALIAS)
+    """The challenger's version; None where there is none, or it is the very one that has scored."""
+    named = Registry(run.lake).aliases(run.model.name).get(challenger.ALIAS)
+    return named if named != run.model.version else None
 
 
 def _task(run: Run, manifest: Manifest, version: ModelVersion) -> Challenging:

@@ -278,7 +278,7 @@ def test_without_a_window_or_a_challenger_one_is_told_what_to_type(world, lampli
     assert (code, "is not published" in err, f"lamplighter score readings --as-of {DAY}" in err) == (2, True, True)
     world.score()
     code, _, err = lamplighter("challenge", "readings", "--as-of", DAY)
-    assert (code, "the alias 'challenger' names no version" in err) == (2, True)
+    assert (code, "the alias 'challenger' names no version but the one that scored it" in err) == (2, True)
     assert "lamplighter promote readings --version N --alias challenger" in err
 
 
@@ -328,7 +328,7 @@ def test_the_version_that_scores_is_no_challenger_of_itself(world, named):
 
     assert challenger.read(world.lake, world.published()) is None
     refused = challenge("readings", DAY, return_state=True)
-    assert "readings version 1, which scored it" in refused.message
+    assert "no version but the one that scored it, which is readings version 1" in refused.message
 
 
 def _with_signature(world, version, change):

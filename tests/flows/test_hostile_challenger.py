@@ -99,7 +99,7 @@ def test_a_full_disk_costs_the_challenger_and_not_the_manifest(world, hostile, m
     assert challengers_of(world) == {}
 
 
-@pytest.mark.parametrize("part", ["begin", "follow_challenger", "score_challenger"])
+@pytest.mark.parametrize("part", ["_named", "begin", "follow_challenger", "score_challenger"])
 def test_even_a_fault_of_its_own_stage_is_a_line_in_the_log(world, hostile, monkeypatch, part):
     alone = as_without_challenger(world)
 

@@ -211,4 +211,4 @@ def _unit(blocks: Blocks) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return "unknown"
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:,.4g}"
+    return f"{value:.4f}" if abs(value) <= 1 else f"{value:,.4g}"

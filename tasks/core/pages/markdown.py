@@ -147,7 +147,9 @@ def _drift(manifest: Manifest) -> str:
         (escape(wording.cut(one.column, 80)), wording.number(one.psi), wording.share(one.missing_share))
         for one in ranked[:_MOST]
     ]
-    return "## Farthest from the reference\n\n" + markdown_table(("Feature", "PSI", "Missing"), rows) + _more(len(ranked))
+    return (
+        "## Farthest from the reference\n\n" + markdown_table(("Feature", "PSI", "Missing"), rows) + _more(len(ranked))
+    )
 
 
 def _more(all_of_them: int) -> str:

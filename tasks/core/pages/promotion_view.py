@@ -155,7 +155,7 @@ def _figure(check: Check, value: float | None, *, sign: bool = False) -> str:
         return f"{plus}{wording.size(value)}"
     if check.check in ("speed", "rows"):
         return f"{plus}{wording.count(value)}{' rows/s' if check.check == 'speed' else ''}"
-    return f"{plus}{value:.{_DIGITS}f}" if abs(value) < 1 else f"{plus}{value:,.{_DIGITS}g}"
+    return f"{plus}{value:.{_DIGITS}f}" if abs(value) <= 1 else f"{plus}{value:,.{_DIGITS}g}"
 
 
 def _bounds(check: Check) -> Sequence[float]:
