@@ -48,7 +48,8 @@ def _make_importable(package: str) -> None:
 
 def _problem() -> dict[str, Any]:
     """Why this interpreter cannot serve; nothing where it can."""
-    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
         return {"missing": missing}
     try:
         importlib.import_module("tasks.core.models.elsewhere_child")

@@ -329,6 +329,25 @@ def test_a_child_does_not_outlive_a_run_that_was_killed():
     until(lambda: gone(child))
 
 
+def first_to_be_ended():
+    return os.getpid(), int(pathlib.Path("/proc/self/oom_score_adj").read_text())
+
+
+def test_children_of_a_pool_serve_it_alone_are_ended_first_for_memory_and_end_with_it(two):
+    apart = Workers(2, timeout_seconds=60, pool="apart")
+    common, _ = two.call("w", first_to_be_ended)
+
+    (one, score), (again, _) = (apart.call("w", first_to_be_ended) for _ in range(2))
+
+    assert (one, score) == (again, 1000)
+    assert one != common
+    assert two.call("w", first_to_be_ended)[0] == common
+    workers.dismiss("apart")
+    until(lambda: not pathlib.Path(f"/proc/{one}").exists())
+    workers.dismiss("apart")
+    assert two.call("w", first_to_be_ended)[0] == common
+
+
 def test_peak_memory_is_that_of_this_process():
     block = bytearray(50_000_000)
     assert len(block) < workers.peak_memory_bytes() < 100 * len(block)
