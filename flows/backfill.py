@@ -6,7 +6,7 @@ from prefect import flow
 from flows.parameters import First, JobName, Last, PlanOnly, Queued, Reason, Repull, Rescore
 from flows.score import score
 from tasks.backfill import begin, conclude, foresee, settle
-from tasks.core.runs.backfill import Backfilled, Plan, Wanted
+from tasks.core.runs.recalling.backfill import Backfilled, Plan, Wanted
 from tasks.outcome import told_as_state
 from tasks.report import report_again
 

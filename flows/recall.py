@@ -4,7 +4,7 @@
 from prefect import flow
 
 from flows.parameters import KeepUntilReplaced, ModelName, PlanOnly, Repull, Version, Why
-from tasks.core.runs.recalls import Recall, check_complete
+from tasks.core.runs.recalling.recalls import Recall, check_complete
 from tasks.outcome import told_as_state
 from tasks.recall import foresee, withdraw
 from tasks.report import report_again

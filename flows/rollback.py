@@ -4,7 +4,7 @@
 from prefect import flow
 
 from flows.parameters import Alias, ModelName, Why
-from tasks.core.runs.rollback import RolledBack
+from tasks.core.runs.recalling.rollback import RolledBack
 from tasks.outcome import told_as_state
 from tasks.recall import roll_back
 from tasks.report_model import report_model

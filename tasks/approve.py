@@ -16,7 +16,7 @@ from prefect.states import Running
 from pydantic import Field, JsonValue, ValidationError
 
 from tasks.core.errors import DefinitionError
-from tasks.core.models.candidacy import Candidacy
+from tasks.core.models.gate.candidacy import Candidacy
 from tasks.core.pages import Answer, promotion_markdown
 from tasks.core.runs.promotions import Judged, not_promoted, show_answer
 

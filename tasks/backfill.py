@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.core.definitions.project import Project
-from tasks.core.runs import backfill
-from tasks.core.runs.backfill import Backfilled, Due, Ended, Plan, Wanted
+from tasks.core.runs.recalling import backfill
+from tasks.core.runs.recalling.backfill import Backfilled, Due, Ended, Plan, Wanted
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.outcome import show_table

@@ -24,7 +24,7 @@ from tasks.core.errors import (
     LamplighterError,
     ModelNotFound,
 )
-from tasks.core.models.mirror import follow_challenger
+from tasks.core.models.mlflow.mirror import follow_challenger
 from tasks.core.models.model import check_input_schema
 from tasks.core.models.model_events import refuse_recalled
 from tasks.core.models.model_version import ModelVersion

@@ -12,7 +12,7 @@ from tasks.core import layout, progress, provenance
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.definitions.window import Window
 from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterError
-from tasks.core.models.mirror import followed
+from tasks.core.models.mlflow.mirror import followed
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
 from tasks.core.runs.manifest import Trigger

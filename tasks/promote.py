@@ -15,9 +15,9 @@ from pydantic import JsonValue
 from tasks.core import pages, provenance
 from tasks.core.definitions.modelling import WindowRange
 from tasks.core.definitions.project import Definition, Project
-from tasks.core.models.candidacy import Candidacy, consider
+from tasks.core.models.gate.candidacy import Candidacy, consider
+from tasks.core.models.registering.training_data import Labelled, labelled_rows
 from tasks.core.models.registry import Registry
-from tasks.core.models.training_data import Labelled, labelled_rows
 from tasks.core.runs import promotions
 from tasks.core.runs.promotions import Judged, Promoted
 from tasks.core.settings import Settings

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from tasks.core import provenance
-from tasks.core.runs import recalls, rollback
-from tasks.core.runs.recalls import Order, Recall
-from tasks.core.runs.rollback import RolledBack
+from tasks.core.runs.recalling import recalls, rollback
+from tasks.core.runs.recalling.recalls import Order, Recall
+from tasks.core.runs.recalling.rollback import RolledBack
 from tasks.core.settings import Settings
 from tasks.core.storage import Lake
 from tasks.outcome import show_table

@@ -17,8 +17,9 @@ from tasks.core.models.model_events import reigns
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
-from tasks.core.runs import challenger, queue
+from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from tasks.core import layout, progress
-from tasks.core.models.elsewhere import interpreter_of
+from tasks.core.models.elsewhere.estimator import interpreter_of
 from tasks.core.profiles import drift
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs import gate

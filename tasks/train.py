@@ -14,13 +14,13 @@ from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Training
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.errors import DefinitionError
-from tasks.core.models import evaluation
-from tasks.core.models.candidate import make_candidate
 from tasks.core.models.formats import get_format
+from tasks.core.models.gate import evaluation
 from tasks.core.models.model import expected_outputs, input_frame
 from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
+from tasks.core.models.registering.candidate import make_candidate
+from tasks.core.models.registering.training_data import Labelled, labelled_rows
 from tasks.core.models.registry import Registry
-from tasks.core.models.training_data import Labelled, labelled_rows
 from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake

@@ -20,7 +20,7 @@ from tasks.core.runs.manifest import (
     WindowRecord,
 )
 from tasks.core.runs.publication import publish_staged, staged
-from tasks.core.runs.recalls import Order
+from tasks.core.runs.recalling.recalls import Order
 from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
 

@@ -15,7 +15,7 @@ from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
     from tasks.core.definitions.project import Project
-    from tasks.core.models.compatibility import Compatibility
+    from tasks.core.models.elsewhere.compatibility import Compatibility
     from tasks.core.models.registry import Registry
 
 _IN_WORDS = {
@@ -33,7 +33,7 @@ def compat(
     as_json: AsJson = False,
 ) -> None:
     """Try every model that an alias names in another environment, before an upgrade. Exit code 3 if one would change."""
-    from tasks.core.models import compatibility  # noqa: PLC0415
+    from tasks.core.models.elsewhere import compatibility  # noqa: PLC0415
 
     registry, project = _registry_and_project()
     allowed = compatibility.allowed_types_by_model(project)
@@ -58,7 +58,7 @@ def bind(
     as_json: AsJson = False,
 ) -> None:
     """Register a copy of a version that another interpreter loads from now on, whatever is installed here."""
-    from tasks.core.models import compatibility  # noqa: PLC0415
+    from tasks.core.models.elsewhere import compatibility  # noqa: PLC0415
     from tasks.core.provenance import actor  # noqa: PLC0415
 
     registry, project = _registry_and_project()

@@ -40,7 +40,8 @@ def runs(job: JobArgument, as_json: AsJson = False) -> None:
 def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     """Show what is known of a window: its verdict, rows, gates, model, and where its files are."""
     from tasks.core.pages import challenger_sentence  # noqa: PLC0415
-    from tasks.core.runs import challenger, queue  # noqa: PLC0415
+    from tasks.core.runs import challenger  # noqa: PLC0415
+    from tasks.core.runs.recalling import queue  # noqa: PLC0415
     from tasks.core.runs.run import latest_manifest, published_manifest  # noqa: PLC0415
 
     lake = _lake(job)

@@ -12,8 +12,8 @@ from flows.cli.run import AsJson, ModelArgument, error_as_dict, progress_bar, ru
 from tasks.core.errors import DefinitionError, LamplighterError, NothingToDo, NotPromoted
 
 if TYPE_CHECKING:
-    from tasks.core.models.candidacy import Candidacy
-    from tasks.core.models.verdict import Verdict
+    from tasks.core.models.gate.candidacy import Candidacy
+    from tasks.core.models.gate.verdict import Verdict
     from tasks.core.runs.promotions import Promoted
 
 _SHORTEST_REASON, _LONGEST_REASON = 3, 500
@@ -53,7 +53,7 @@ def promote(
 def _considered(model: str, version: int, alias: str, job: str) -> Candidacy:
     """What can be refused at once is refused without waiting for Prefect."""
     from tasks.core.definitions.project import Project  # noqa: PLC0415
-    from tasks.core.models.candidacy import consider  # noqa: PLC0415
+    from tasks.core.models.gate.candidacy import consider  # noqa: PLC0415
     from tasks.core.models.registry import Registry  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
     from tasks.core.storage import Folder, Lake  # noqa: PLC0415
@@ -100,7 +100,7 @@ def _refused(error: LamplighterError, *, as_json: bool) -> None:
         echo_json(_as_dict(None, error))
         raise typer.Exit(error.exit_code)
     if isinstance(error, NotPromoted) and error.verdict is not None:
-        from tasks.core.models.verdict import Verdict  # noqa: PLC0415
+        from tasks.core.models.gate.verdict import Verdict  # noqa: PLC0415
 
         _tell_checks(Verdict.model_validate(error.verdict))
     raise error

@@ -16,9 +16,9 @@ from tasks.core.errors import DefinitionError, Incomplete, PartlyBlocked
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.core.runs.backfill import Backfilled, Plan, Wanted
-    from tasks.core.runs.recalls import Recall, RecalledWindow
-    from tasks.core.runs.rollback import RolledBack
+    from tasks.core.runs.recalling.backfill import Backfilled, Plan, Wanted
+    from tasks.core.runs.recalling.recalls import Recall, RecalledWindow
+    from tasks.core.runs.recalling.rollback import RolledBack
     from tasks.core.storage import Lake
 
 PlanOption = Annotated[bool, typer.Option("--plan", help="Say what would be done, and change nothing.")]
@@ -38,7 +38,7 @@ def rollback(
 ) -> None:
     """Let an alias name the version again that it named before, and list what the version it leaves has written."""
     from tasks.core.provenance import actor  # noqa: PLC0415
-    from tasks.core.runs.rollback import roll_back  # noqa: PLC0415
+    from tasks.core.runs.recalling.rollback import roll_back  # noqa: PLC0415
 
     # Not by its flow: nobody is to wait for a server while a wrong version is production.
     moved = roll_back(_lake(), model, alias, reason=_given(reason), at=dt.datetime.now(dt.UTC), by=actor())
@@ -64,7 +64,7 @@ def recall(
 ) -> None:
     """Withdraw a version for ever: its rows leave the tables, the last good ones come back, its windows are queued."""
     from tasks.core.models.registry import Registry  # noqa: PLC0415
-    from tasks.core.runs import recalls  # noqa: PLC0415
+    from tasks.core.runs.recalling import recalls  # noqa: PLC0415
 
     if plan:
         foreseen = recalls.plan(_lake(), model, version, keep_until_replaced=keep_until_replaced)
@@ -101,7 +101,7 @@ def backfill(
     as_json: AsJson = False,
 ) -> None:
     """Score a range of windows, or those that a recall has queued, oldest first. Finished ones are left alone."""
-    from tasks.core.runs.backfill import Wanted  # noqa: PLC0415
+    from tasks.core.runs.recalling.backfill import Wanted  # noqa: PLC0415
 
     wanted = Wanted(job=job, first=first, last=last, reason=reason, queued=queued, rescore=rescore, repull=repull)
     planned = _planned(wanted)
@@ -132,7 +132,7 @@ def _raise(error: Incomplete | PartlyBlocked | None, *, as_json: bool) -> None:
 
 
 def _planned(wanted: Wanted) -> Plan:
-    from tasks.core.runs import backfill as windows  # noqa: PLC0415
+    from tasks.core.runs.recalling import backfill as windows  # noqa: PLC0415
 
     return windows.plan(_lake(), definition_of(wanted.job).job, wanted)
 

@@ -15,9 +15,9 @@ from tasks.core.errors import DefinitionError, LamplighterError
 
 if TYPE_CHECKING:
     from tasks.core.definitions.modelling import Prediction
-    from tasks.core.models.model_file import ModelFile
     from tasks.core.models.model_version import InputColumn, ModelVersion
-    from tasks.core.models.registration import Given, Registered
+    from tasks.core.models.registering.model_file import ModelFile
+    from tasks.core.models.registering.registration import Given, Registered
     from tasks.core.models.registry import Registry
 
 
@@ -45,9 +45,9 @@ def register(
     as_json: AsJson = False,
 ) -> None:
     """Register a model that you already have: inputs, outputs and profile are worked out from a sample. Moves no alias."""
-    from tasks.core.models import registration  # noqa: PLC0415
-    from tasks.core.models.model_file import read_model_file  # noqa: PLC0415
-    from tasks.core.models.sample import read_sample  # noqa: PLC0415
+    from tasks.core.models.registering import registration  # noqa: PLC0415
+    from tasks.core.models.registering.model_file import read_model_file  # noqa: PLC0415
+    from tasks.core.models.registering.sample import read_sample  # noqa: PLC0415
 
     file = read_model_file(model, format_)
     given = registration.Given(
@@ -85,8 +85,8 @@ def _register(
 ) -> None:
     """Registers, and tells of each version as soon as it stands: what comes after it may fail."""
     from tasks.core import provenance  # noqa: PLC0415
-    from tasks.core.models import registration  # noqa: PLC0415
-    from tasks.core.models.model_file import allow_lines  # noqa: PLC0415
+    from tasks.core.models.registering import registration  # noqa: PLC0415
+    from tasks.core.models.registering.model_file import allow_lines  # noqa: PLC0415
 
     if needed and not quiet:
         paragraph(

@@ -16,16 +16,17 @@ from tasks.core.definitions.job import Job, Limits
 from tasks.core.definitions.modelling import WindowRange
 from tasks.core.definitions.project import Definition
 from tasks.core.errors import Blocked, LamplighterError, ModelBlocked, WorkerError
-from tasks.core.models import comparison, requirements
-from tasks.core.models.candidacy import Candidacy
-from tasks.core.models.comparison import Compared
-from tasks.core.models.evaluation import blocks_of, target_of
-from tasks.core.models.metrics import Rows
+from tasks.core.models.elsewhere import requirements
+from tasks.core.models.elsewhere.requirements import FEWEST_TIMED_ROWS, Cost
+from tasks.core.models.gate import comparison
+from tasks.core.models.gate.candidacy import Candidacy
+from tasks.core.models.gate.comparison import Compared
+from tasks.core.models.gate.evaluation import blocks_of, target_of
+from tasks.core.models.gate.metrics import Rows
+from tasks.core.models.gate.verdict import Check, Verdict
 from tasks.core.models.model import check_input_schema
 from tasks.core.models.model_version import ModelVersion
-from tasks.core.models.requirements import FEWEST_TIMED_ROWS, Cost
-from tasks.core.models.training_data import Labelled
-from tasks.core.models.verdict import Check, Verdict
+from tasks.core.models.registering.training_data import Labelled
 from tasks.shards.examination import Examination, Examined, Process, Terms
 
 ReadRows = Callable[[Definition, WindowRange], Labelled]

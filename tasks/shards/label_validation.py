@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from tasks.core.definitions.project import Definition
 from tasks.core.errors import Blocked
-from tasks.core.models.training_data import label_schema
+from tasks.core.models.registering.training_data import label_schema
 from tasks.shards.validating import Suite
 from tasks.shards.validation import judge_table, load_checked, refuse_quarantine
 

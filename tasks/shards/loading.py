@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from tasks.core.errors import ModelBlocked
-from tasks.core.models.elsewhere import Interpreter
+from tasks.core.models.elsewhere.estimator import Interpreter
 from tasks.core.models.model import LoadedModel, load_model
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry

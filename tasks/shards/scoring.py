@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
-from tasks.core.models.elsewhere import Interpreter
+from tasks.core.models.elsewhere.estimator import Interpreter
 from tasks.core.models.model import score_with_bisection
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry

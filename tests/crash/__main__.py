@@ -22,7 +22,8 @@ os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 import flows.score
 from tasks.core.rows import rejects
-from tasks.core.runs import publication, withdrawal
+from tasks.core.runs import publication
+from tasks.core.runs.recalling import withdrawal
 from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
 from tests.crash.points import install_faults, install_kills
 from tests.crash.recalling import RECALLS, RecallBench

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from tasks.core import layout
 from tasks.core.errors import LamplighterError
-from tasks.core.runs import recalls
-from tasks.core.runs.footprint import every_window
 from tasks.core.runs.publication import recover, staged
+from tasks.core.runs.recalling import recalls
+from tasks.core.runs.recalling.footprint import every_window
 from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
 from tests import recall_scenes as scenes

@@ -12,7 +12,7 @@ from collections import Counter
 
 import pytest
 
-from tasks.core.runs import recalls
+from tasks.core.runs.recalling import recalls
 from tests import recall_scenes as scenes
 from tests.crash.test_readers import (
     may_be_tried_again,

@@ -9,7 +9,7 @@ from flows.backfill import backfill
 from flows.recall import recall
 from flows.rollback import rollback
 from tasks.core.models.registry import Registry
-from tasks.core.runs import queue
+from tasks.core.runs.recalling import queue
 from tests.flows.conftest import DAY, add_wrong_version, make_project, open_world, readings
 
 DAYS = ("2024-05-01", "2024-05-02", "2024-05-03")

@@ -14,8 +14,8 @@ from sklearn.tree import DecisionTreeClassifier
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Lake
 from tests.flows.conftest import DAY, readings
+from tests.unit.core.models.elsewhere.test_compatibility import point
 from tests.unit.core.models.other_models import register_other
-from tests.unit.core.models.test_compatibility import point
 
 
 def test_nothing_that_would_change_is_0(world, lamplighter):

@@ -10,15 +10,15 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from tasks.core.definitions.modelling import Prediction
-from tasks.core.models.elsewhere import Interpreter
+from tasks.core.models.elsewhere.estimator import Interpreter
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import input_frame, open_content, predict, unregistered
 from tasks.core.models.model_version import Signature
 from tasks.core.models.registry import Registry
 from tests.flows.conftest import as_table, readings, register
+from tests.unit.core.models.elsewhere.test_compatibility import point
 from tests.unit.core.models.other_models import FEATURES, folder_of, register_other
 from tests.unit.core.models.strange_models import Missing
-from tests.unit.core.models.test_compatibility import point
 from tests.unit.core.models.test_model import EVERY_INPUT, EVERY_ROW
 
 pytestmark = pytest.mark.extras

@@ -13,7 +13,8 @@ from flows.recall import recall
 from flows.rollback import rollback
 from tasks.core import storage
 from tasks.core.models.registry import Registry
-from tasks.core.runs import publication, queue
+from tasks.core.runs import publication
+from tasks.core.runs.recalling import queue
 from tasks.pull import pull_window
 from tests.flows.conftest import DAY, add_wrong_version, make_project, open_world, readings
 from tests.lake_tools import Killed

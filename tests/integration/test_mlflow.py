@@ -21,7 +21,7 @@ import pytest
 from tasks.core.definitions.mlflow_names import lake_name
 from tasks.core.definitions.project import Project
 from tasks.core.errors import ModelBlocked, SourceError
-from tasks.core.models import mirror
+from tasks.core.models.mlflow import mirror
 from tasks.core.models.registry import Registry
 from tasks.core.settings import prepare_mlflow
 from tasks.core.storage import Folder
@@ -36,7 +36,7 @@ SECRET = "hunter2"
 FOLLOW = """
 import datetime as dt, sys
 from tasks.core.definitions.project import Project
-from tasks.core.models import mirror
+from tasks.core.models.mlflow import mirror
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Folder, Lake
 job = Project(Folder(sys.argv[1])).load("readings").job

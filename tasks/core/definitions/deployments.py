@@ -48,9 +48,7 @@ def _of_job(flow: str, job: Job, description: str) -> dict[str, Any]:
     return _deployment(flow, job.job, description, {"job": job.job}, tags)
 
 
-def _deployment(
-    flow: str, name: str, description: str, parameters: dict[str, str], tags: list[str]
-) -> dict[str, Any]:
+def _deployment(flow: str, name: str, description: str, parameters: dict[str, str], tags: list[str]) -> dict[str, Any]:
     return {
         "name": name,
         # A module, not a file: loaded from a file the flow would be imported a second time, under another name.

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
-from tasks.core.models.elsewhere import Interpreter, interpreter_of, open_elsewhere
+from tasks.core.models.elsewhere.estimator import Interpreter, interpreter_of, open_elsewhere
 from tasks.core.models.loading import Opened, open_here, other_libraries
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
 from tasks.core.models.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict

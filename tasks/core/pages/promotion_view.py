@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tasks.core.models.verdict import Check, Verdict
+from tasks.core.models.gate.verdict import Check, Verdict
 from tasks.core.pages import environment, verdicts, wording
 from tasks.core.pages.markdown import address, escape, markdown_table
 

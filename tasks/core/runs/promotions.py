@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from tasks.core import layout
 from tasks.core.errors import NotPromoted
-from tasks.core.models.candidacy import Candidacy
-from tasks.core.models.verdict import Verdict
+from tasks.core.models.gate.candidacy import Candidacy
+from tasks.core.models.gate.verdict import Verdict
 from tasks.core.pages import Answer, PromotionPage, render_promotion
 from tasks.core.runs.manifest import Record
 

@@ -11,8 +11,9 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
-from tasks.core.runs import challenger, withdrawal
+from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest
+from tasks.core.runs.recalling import withdrawal
 from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
 from tasks.core.storage import Folder, Lake
 

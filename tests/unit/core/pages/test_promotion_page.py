@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from tasks.core.models.verdict import Check, Verdict
+from tasks.core.models.gate.verdict import Check, Verdict
 from tasks.core.pages import Answer, PromotionPage, promotion_markdown, promotion_rows, render_promotion
 from tests.page_samples import HOSTILE, Page
 

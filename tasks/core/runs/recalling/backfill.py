@@ -1,0 +1,226 @@
+"""Backfill: which windows of a range, or of the queue, are to be scored, and what became of each."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from tasks.core import layout
+from tasks.core.definitions.job import Job
+from tasks.core.errors import (
+    Blocked,
+    DefinitionError,
+    Incomplete,
+    LakeError,
+    LamplighterError,
+    PartlyBlocked,
+    WindowBusy,
+)
+from tasks.core.runs.manifest import Manifest, Record
+from tasks.core.runs.recalling import queue
+from tasks.core.runs.run import manifests, published_manifest
+from tasks.core.storage import Lake
+
+_LONGEST_REASON = 500
+_MOST_NAMED = 5
+_SETTLE_SECONDS = 10.0  # Whoever holds the window for longer finds the entry, and the next backfill settles it.
+
+Outcome = Literal["done", "skipped", "blocked", "failed"]
+
+
+class Wanted(Record):
+    """What a backfill is asked for."""
+
+    job: str
+    first: str = ""
+    last: str = ""
+    reason: str = ""
+    queued: bool = False
+    rescore: bool = False
+    repull: bool = False
+
+
+class Due(Record):
+    """A window that is to be scored; `seconds` and `rows` are those of the last run of it that got so far."""
+
+    as_of: str
+    reason: str
+    from_snapshot: bool = False
+    entry: Annotated[queue.Entry | None, Field(description="Why the window waits, where a recall has queued it.")] = (
+        None
+    )
+    seconds: float = 0.0
+    rows: int = 0
+
+
+class Ended(Record):
+    """What became of a window."""
+
+    as_of: str
+    outcome: Outcome
+    why: str = ""
+
+
+class Plan(Record):
+    """The windows to be scored, oldest first, and those for which nothing has to be done.
+
+    `settled` are entries of the queue whose windows somebody has published since.
+    """
+
+    wanted: Wanted
+    due: tuple[Due, ...]
+    ended: tuple[Ended, ...]
+    settled: tuple[queue.Entry, ...] = ()
+
+    def __str__(self) -> str:
+        return f"backfill of {self.wanted.job}: {len(self.due)} windows are due, {len(self.ended)} are not"
+
+    @property
+    def queued_windows(self) -> list[tuple[str, str]]:
+        """Those that waited, as (job, as_of)."""
+        return [(self.wanted.job, one.as_of) for one in self.due if one.entry]
+
+
+class Backfilled(Record):
+    """What became of every window of a backfill, oldest first."""
+
+    wanted: Wanted
+    windows: tuple[Ended, ...]
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{self.count(one)} {one}" for one in ("done", "skipped", "blocked", "failed"))
+        return f"backfill of {self.wanted.job}: {counts}"
+
+    def count(self, outcome: Outcome) -> int:
+        return sum(one.outcome == outcome for one in self.windows)
+
+
+def plan(lake: Lake, job: Job, wanted: Wanted) -> Plan:
+    """Decides what is due; changes nothing. DefinitionError where it is not said which windows, or why."""
+    due: list[Due] = []
+    ended: list[Ended] = []
+    settled: list[queue.Entry] = []
+    for as_of in _labels(lake, job, wanted):
+        try:
+            one = _decide(lake, as_of, wanted, settled)
+        except LakeError as error:
+            one = Ended(as_of=as_of, outcome="failed", why=error.failed)
+        due += [one] if isinstance(one, Due) else []
+        ended += [one] if isinstance(one, Ended) else []
+    return Plan(wanted=wanted, due=tuple(due), ended=tuple(ended), settled=tuple(settled))
+
+
+def begin(lake: Lake, planned: Plan) -> None:
+    """Takes the windows off the queue that somebody has published since they were queued."""
+    for entry in planned.settled:
+        _leave_queue(lake, planned.wanted.job, entry, stands=False)
+
+
+def settle(lake: Lake, wanted: Wanted, due: Due, state: str, message: str) -> Ended:
+    """Notes how the run of a window ended, by the name of its final state, and takes the window off the queue if it may."""
+    stands = state == "AlreadyPublished"
+    if stands or state.startswith("Published"):
+        note = _leave_queue(lake, wanted.job, due.entry, stands=stands) if due.entry else ""
+        return Ended(as_of=due.as_of, outcome="skipped" if stands and due.entry is None else "done", why=note)
+    return Ended(as_of=due.as_of, outcome="blocked" if state == "Blocked" else "failed", why=message)
+
+
+def conclude(planned: Plan, ended: list[Ended]) -> Backfilled:
+    """The summary. Incomplete, with the summary, where a window failed; PartlyBlocked where some were blocked."""
+    windows = tuple(sorted((*planned.ended, *ended), key=lambda one: one.as_of))
+    summary = Backfilled(wanted=planned.wanted, windows=windows)
+    for outcome, kind in (("failed", Incomplete), ("blocked", PartlyBlocked)):
+        if worst := [one for one in windows if one.outcome == outcome]:
+            raise _with_summary(kind, summary, worst)
+    return summary
+
+
+def _labels(lake: Lake, job: Job, wanted: Wanted) -> list[str]:
+    first, last = wanted.first, wanted.last or wanted.first
+    if last and not first:
+        raise DefinitionError(
+            f"it is not said from which window to {last}",
+            state="nothing was started",
+            next_step=f"lamplighter backfill {job.job} --from DATE --to {last} --reason WHY",
+        )
+    if first and not wanted.queued and not wanted.reason.strip():
+        raise DefinitionError(
+            "a backfill of a range needs a reason", state="nothing was started", next_step='give --reason "..."'
+        )
+    if len(wanted.reason) > _LONGEST_REASON:
+        raise DefinitionError(f"a reason has at most {_LONGEST_REASON} characters", state="nothing was started")
+    waiting = queue.labels(lake, job.job)
+    if not first:
+        return waiting
+    if job.window.parse(first).start > job.window.parse(last).start:
+        raise DefinitionError(
+            f"the range from {first} to {last} holds no window", next_step="give the earlier one as the first"
+        )
+    labels = [window.as_of for window in job.window.between(first, last)]
+    return [label for label in labels if label in set(waiting)] if wanted.queued else labels
+
+
+def _decide(lake: Lake, as_of: str, wanted: Wanted, settled: list[queue.Entry]) -> Due | Ended:
+    entry = queue.read(lake, wanted.job, as_of)
+    found = manifests(lake, wanted.job, as_of)
+    published = next((one for one in found if one.is_published), None)
+    if entry is not None and queue.is_settled(lake, entry, published):
+        settled.append(entry)
+        entry = None
+    if published is not None and entry is None and not wanted.rescore:
+        return Ended(as_of=as_of, outcome="skipped", why=f"run {published.run_id} published it")
+    last = max(found, key=lambda one: (one.rows.pulled > 0, one.started_at), default=None)
+    return Due(
+        as_of=as_of,
+        reason=_reason(wanted, entry),
+        from_snapshot=entry is not None and not (entry.repull or wanted.repull),
+        entry=entry,
+        seconds=_seconds(last),
+        rows=last.rows.pulled if last else 0,
+    )
+
+
+def _reason(wanted: Wanted, entry: queue.Entry | None) -> str:
+    given = [wanted.reason.strip(), entry.reason if entry else ""]
+    return "; ".join(one for one in given if one)[:_LONGEST_REASON]
+
+
+def _seconds(last: Manifest | None) -> float:
+    return round(sum(timing.seconds for timing in last.timings), 3) if last else 0.0
+
+
+def _leave_queue(lake: Lake, job: str, entry: queue.Entry, *, stands: bool) -> str:
+    """Takes a window off the queue, unless what readers see of it now may not be seen; why not, if it stays.
+
+    `stands`: a run found that it would write what is published already, so that may be what had come back.
+    """
+    try:
+        with lake.lock(layout.lock(job, entry.as_of), holder=f"the backfill of {job}", wait_seconds=_SETTLE_SECONDS):
+            published = published_manifest(lake, job, entry.as_of)
+            is_seen_rightly = published is not None and not queue.is_recalled(lake, published)
+            if queue.read(lake, job, entry.as_of) == entry and (
+                queue.is_settled(lake, entry, published) or (stands and is_seen_rightly)
+            ):
+                queue.drop(lake, entry)
+                return ""
+    except (WindowBusy, LakeError) as error:
+        return f"it stays in the queue: {error.failed}"
+    return "it stays in the queue: another recall has changed it meanwhile"
+
+
+def _with_summary(
+    kind: type[Incomplete] | type[PartlyBlocked], summary: Backfilled, worst: list[Ended]
+) -> LamplighterError:
+    named = "; ".join(f"{one.as_of}: {one.why}" for one in worst[:_MOST_NAMED])
+    more = f"; and {len(worst) - _MOST_NAMED} more" if len(worst) > _MOST_NAMED else ""
+    wanted = summary.wanted
+    what = "blocked" if issubclass(kind, Blocked) else "not done"
+    error = kind(
+        f"{summary}. {what}: {named}{more}",
+        state="each other window was published or left as it was; what waits stays in the queue",
+        next_step=f"mend these, and run the same backfill again, which skips what is done; "
+        f"lamplighter show {wanted.job} --as-of {worst[0].as_of}",
+    )
+    error.summary = summary
+    return error
