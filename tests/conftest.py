@@ -1,8 +1,26 @@
 """What tests of every kind share."""
 
+import importlib.util
+import os
+import sys
+
 import pytest
 
 from tasks.core.storage import Lake
+
+if "PYTEST_XDIST_WORKER" in os.environ and importlib.util.find_spec("pyspark"):
+    # pyspark, which Great Expectations imports where it is installed, takes a worker's main module for that of a doctest
+    # and ends the process, unless it looks like a prompt.
+    sys.ps1 = ""
+
+# Nothing in these runs without the extras, and where those are left out there is nothing to skip.
+OF_EXTRAS = {"test_nnef_format.py", "test_onnx_format.py", "test_skops_format.py"}
+
+
+def pytest_ignore_collect(collection_path, config):
+    if collection_path.name in OF_EXTRAS and "not extras" in config.option.markexpr:
+        return True
+    return None
 
 
 @pytest.fixture

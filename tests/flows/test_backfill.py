@@ -12,6 +12,9 @@ from tasks.core.models.registry import Registry
 from tasks.core.runs.recalling import queue
 from tests.flows.conftest import DAY, add_wrong_version, make_project, open_world, readings
 
+# No extra is needed, but a minute or two: `make test` is to stay short.
+pytestmark = pytest.mark.extras
+
 DAYS = ("2024-05-01", "2024-05-02", "2024-05-03")
 
 

@@ -18,6 +18,9 @@ from tests.flows.fickle_model import TYPE, Fickle
 from tests.flows.graded import BETTER, checks
 from tests.flows.test_fickle_model import _complete, _is_gone, _log, _wait_until
 
+# No extra is needed, but a minute or two: `make test` is to stay short.
+pytestmark = pytest.mark.extras
+
 ROWS, BATCH = 60, 10
 AT = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 

@@ -28,6 +28,9 @@ from tests.flows.conftest import CHALLENGED_AT, DAY, logistic_model, numbered
 from tests.flows.hostile_model import TYPE
 from tests.unit.core.runs.test_publication import Killed, Mortal
 
+# No extra is needed, but a minute or two: `make test` is to stay short.
+pytestmark = pytest.mark.extras
+
 
 @pytest.mark.parametrize(
     ("what", "says"),

@@ -1,4 +1,4 @@
-"""The commands of the README and then of docs/models.md, run in order as a newcomer types them; then the table, against
+"""The commands of the README, run in order as a newcomer types them, and then those of docs/models.md; and the table, against
 the raw data."""
 
 import csv
@@ -23,11 +23,10 @@ LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
 SPOKEN = {"make demo": "lamplighter demo"}
 
 
-def console_blocks() -> list[tuple[str, str]]:
-    """Each command of the console blocks, with what is printed below it."""
+def console_blocks(page: str = "README.md") -> list[tuple[str, str]]:
+    """Each command of a page's console blocks, with what is printed below it."""
     found: list[tuple[str, str]] = []
-    text = (ROOT / "README.md").read_text() + (ROOT / "docs/models.md").read_text()
-    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", (ROOT / page).read_text(), re.DOTALL):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], ""))
@@ -145,3 +144,13 @@ def test_the_readers_of_the_readme_run_as_they_are_printed(transcript, project):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.extras
+def test_every_command_of_the_page_on_models_ends_well(transcript, project):
+    done = [(command, _run(command, project)) for command, _ in console_blocks("docs/models.md")]
+    assert len(done) == 7
+    assert [(command, one.stdout, one.stderr) for command, one in done if one.returncode or one.stderr] == []
+    last = dict(done)["lamplighter history flight_delays"].stdout
+    assert "recall" in last
+    assert "production = version 1" in last

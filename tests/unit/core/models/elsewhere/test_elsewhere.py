@@ -45,6 +45,9 @@ from tests.unit.core.models import strange_models
 from tests.unit.core.models.strange_models import TYPE, Everything, Strange
 from tests.unit.core.models.test_model import EVERY_INPUT, EVERY_ROW, inputs
 
+# No extra is needed, but a minute or two: `make test` is to stay short.
+pytestmark = pytest.mark.extras
+
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 HERE = Interpreter("here", sys.executable)
 X, Y = inputs(x="float64"), {"y": Prediction()}
