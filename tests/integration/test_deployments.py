@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import uuid
 
 import httpx
 import pandas as pd
@@ -68,14 +69,21 @@ def run(prefect_server, deployed):
 
         def trigger(deployment, **parameters):
             found = api.get(f"/deployments/name/{deployment}").raise_for_status().json()
-            made = api.post(f"/deployments/{found['id']}/create_flow_run", json={"parameters": parameters})
+            # Under load a server on SQLite may answer 503: asked again with the same key it makes no second run.
+            wanted = {"parameters": parameters, "idempotency_key": str(uuid.uuid4())}
+
+            def answer():
+                given = api.post(f"/deployments/{found['id']}/create_flow_run", json=wanted)
+                return None if given.status_code == httpx.codes.SERVICE_UNAVAILABLE else given
+
+            made = wait_for(answer, seconds=60, what="the server to take a run")
             if made.is_client_error:
                 return made.json()
             run_id = made.raise_for_status().json()["id"]
 
             def ended():
-                state = api.get(f"/flow_runs/{run_id}").json()["state"]
-                return state if state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
+                state = api.get(f"/flow_runs/{run_id}").json().get("state")
+                return state if state and state["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") else None
 
             return wait_for(ended, seconds=180, what=f"{deployment} to end, see {deployed.folder}/worker.log")
 
