@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
+SHORTEST_REASON, LONGEST_REASON = 3, 500  # Characters.
+
 JobName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="A job: the name of its YAML file.")]
 AsOf = Annotated[
     str,
@@ -20,7 +22,7 @@ Alias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="The
 Why = Annotated[
     str,
     StringConstraints(strip_whitespace=True),
-    Field(min_length=3, max_length=500, description="Why; it stays in the history for ever."),
+    Field(min_length=SHORTEST_REASON, max_length=LONGEST_REASON, description="Why; it stays in the history for ever."),
 ]
 LabelledJob = Annotated[
     str,
@@ -33,7 +35,8 @@ Force = Annotated[
     bool, Field(description="Move the alias although a check failed. The history says so for ever, and which.")
 ]
 Reason = Annotated[
-    str, Field(max_length=500, description="Why a published window is scored again. Empty: it is left alone.")
+    str,
+    Field(max_length=LONGEST_REASON, description="Why a published window is scored again. Empty: it is left alone."),
 ]
 FromSnapshot = Annotated[
     bool, Field(description="Read the snapshot that was kept of this window, where there is one, and not the source.")

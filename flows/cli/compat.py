@@ -10,13 +10,11 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import echo_json, paragraph, table
+from flows.cli.places import the_project, the_registry
 from flows.cli.run import AsJson, ModelArgument
-from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
-    from tasks.core.definitions.project import Project
     from tasks.core.models.elsewhere.compatibility import Compatibility
-    from tasks.core.models.registry import Registry
 
 _IN_WORDS = {
     "agrees": "would load and agree",
@@ -35,7 +33,7 @@ def compat(
     """Try every model that an alias names in another environment, before an upgrade. Exit code 3 if one would change."""
     from tasks.core.models.elsewhere import compatibility  # noqa: PLC0415
 
-    registry, project = _registry_and_project()
+    registry, project = the_registry(), the_project()
     allowed = compatibility.allowed_types_by_model(project)
     libraries = compatibility.libraries_here_and_there(python)
     found = list(compatibility.try_models(registry, python, allowed))
@@ -61,7 +59,7 @@ def bind(
     from tasks.core.models.elsewhere import compatibility  # noqa: PLC0415
     from tasks.core.provenance import actor  # noqa: PLC0415
 
-    registry, project = _registry_and_project()
+    registry, project = the_registry(), the_project()
     allowed = compatibility.allowed_types_by_model(project).get(model, set())
     found = registry.version(model, version)
     now = dt.datetime.now(dt.UTC)
@@ -105,25 +103,11 @@ def _as_dict(one: Compatibility) -> dict[str, object]:
 
 def interpreter_name(interpreter: str) -> str:
     """The name that the registry keeps; DefinitionError for what is none, such as a path."""
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415
+    from tasks.core.definitions.terms import check_name  # noqa: PLC0415
 
-    from tasks.core.definitions.terms import Name  # noqa: PLC0415
-
-    try:
-        return TypeAdapter[str](Name).validate_python(interpreter)
-    except ValidationError as error:
-        raise DefinitionError(
-            f"'{interpreter}' is not a name for an interpreter",
-            state="nothing was registered",
-            next_step="use lower-case letters, digits and _; its path belongs into LAMPLIGHTER_PYTHON_<NAME>",
-        ) from error
-
-
-def _registry_and_project() -> tuple[Registry, Project]:
-    from tasks.core.definitions.project import Project  # noqa: PLC0415
-    from tasks.core.models.registry import Registry  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Folder, Lake  # noqa: PLC0415
-
-    settings = Settings()
-    return Registry(Lake(settings.lake)), Project(Folder(settings.project))
+    return check_name(
+        interpreter,
+        "an interpreter",
+        state="nothing was registered",
+        next_step="use lower-case letters, digits and _; its path belongs into LAMPLIGHTER_PYTHON_<NAME>",
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.places import the_lake
 from flows.cli.run import AsJson, AsOf, JobArgument, definition_of
 from tasks.core.errors import DefinitionError
 
@@ -139,8 +140,6 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _lake(job: str) -> Lake:
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
-
+    """The lake, for a job that the project has."""
     definition_of(job)
-    return Lake(Settings().lake)
+    return the_lake()

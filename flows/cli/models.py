@@ -9,12 +9,12 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import echo_json, paragraph, table
+from flows.cli.places import the_registry
 from flows.cli.run import AsJson, ModelArgument
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
     from tasks.core.models.model_version import Event
-    from tasks.core.models.registry import Registry
 
 
 @app.command()
@@ -24,13 +24,14 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List every change around a model: who moved which alias to which version, when, and why."""
-    registry = _registry()
+    from tasks.core.models.model_events import aliases_in  # noqa: PLC0415
+
+    registry = the_registry()
     until = _instant(at) if at else None
-    registry.versions(model)
+    registry.check_known(model)
     events = [event for event in registry.history(model) if until is None or event.at <= until]
-    aliases = registry.aliases(model, at=until)
     if as_json:
-        echo_json({"aliases": aliases, "events": [event.model_dump(mode="json") for event in events]})
+        echo_json({"aliases": aliases_in(events), "events": [event.model_dump(mode="json") for event in events]})
         return
     _print_events(events)
     _print_aliases(events)
@@ -68,14 +69,6 @@ def _print_aliases(events: list[Event]) -> None:
 
 def _change(event: Event) -> str:
     return f"{event.action} by force" if event.forced else event.action
-
-
-def _registry() -> Registry:
-    from tasks.core.models.registry import Registry  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
-
-    return Registry(Lake(Settings().lake))
 
 
 def _instant(text: str) -> dt.datetime:

@@ -8,15 +8,15 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
-from flows.cli.run import AsJson, ModelArgument, error_as_dict, progress_bar, run_flow
-from tasks.core.errors import DefinitionError, LamplighterError, NothingToDo, NotPromoted
+from flows.cli.places import the_project, the_registry
+from flows.cli.run import AsJson, ModelArgument, error_as_dict, given_reason, progress_bar, run_flow
+from tasks.core.errors import LamplighterError, NothingToDo, NotPromoted
 
 if TYPE_CHECKING:
     from tasks.core.models.gate.candidacy import Candidacy
     from tasks.core.models.gate.verdict import Verdict
     from tasks.core.runs.promotions import Promoted
 
-_SHORTEST_REASON, _LONGEST_REASON = 3, 500
 _COLUMNS = ("check", "production", "candidate", "difference", "limit", "verdict")
 
 
@@ -34,7 +34,7 @@ def promote(
     as_json: AsJson = False,
 ) -> None:
     """Hold a version against the one in its place, on the same labelled rows, and let the alias name it if it passes."""
-    _check_reason(reason)
+    reason = given_reason(reason)
     try:
         _tell_beforehand(_considered(model, version, alias, job))
         with progress_bar(enabled=not as_json):
@@ -52,14 +52,9 @@ def promote(
 
 def _considered(model: str, version: int, alias: str, job: str) -> Candidacy:
     """What can be refused at once is refused without waiting for Prefect."""
-    from tasks.core.definitions.project import Project  # noqa: PLC0415
     from tasks.core.models.gate.candidacy import consider  # noqa: PLC0415
-    from tasks.core.models.registry import Registry  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Folder, Lake  # noqa: PLC0415
 
-    settings = Settings()
-    return consider(Registry(Lake(settings.lake)), Project(Folder(settings.project)), model, version, alias, job)
+    return consider(the_registry(), the_project(), model, version, alias, job)
 
 
 def _tell_beforehand(candidacy: Candidacy) -> None:
@@ -113,12 +108,3 @@ def _as_dict(promoted: Promoted | None, error: LamplighterError | None) -> dict[
         "verdict": promoted.verdict.model_dump(mode="json") if promoted else refused,
         "error": error_as_dict(error),
     }
-
-
-def _check_reason(reason: str) -> None:
-    if not _SHORTEST_REASON <= len(reason.strip()) <= _LONGEST_REASON:
-        raise DefinitionError(
-            f"a change of an alias needs a reason, of {_SHORTEST_REASON} to {_LONGEST_REASON} characters",
-            state="nothing was changed",
-            next_step='give --reason "..."',
-        )

@@ -10,6 +10,7 @@ import typer
 from flows.cli import app
 from flows.cli.look import verdict_in_words
 from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.places import the_lake
 from flows.cli.run import AsJson, AsOf, JobArgument, definition_of, score
 from tasks.core.errors import DefinitionError
 
@@ -31,10 +32,8 @@ def quarantine(
 ) -> None:
     """Show the rows of a window that were not scored, by reason; or release them by scoring the window again."""
     from tasks.core.rows import quarantine as rows  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
 
-    lake, definition = Lake(Settings().lake), definition_of(job)
+    lake, definition = the_lake(), definition_of(job)
     manifest = _last_run(lake, job, as_of)
     if release is not None:
         score(context, job, as_of, rescore=_reason(release), as_json=as_json)

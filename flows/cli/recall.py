@@ -10,8 +10,9 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
-from flows.cli.run import AsJson, JobArgument, ModelArgument, definition_of, run_flow
-from tasks.core.errors import DefinitionError, Incomplete, PartlyBlocked
+from flows.cli.places import the_lake, the_registry
+from flows.cli.run import AsJson, JobArgument, ModelArgument, definition_of, given_reason, run_flow
+from tasks.core.errors import Incomplete, PartlyBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
     from tasks.core.runs.recalling.backfill import Backfilled, Plan, Wanted
     from tasks.core.runs.recalling.recalls import Recall, RecalledWindow
     from tasks.core.runs.recalling.rollback import RolledBack
-    from tasks.core.storage import Lake
 
 PlanOption = Annotated[bool, typer.Option("--plan", help="Say what would be done, and change nothing.")]
 RepullOption = Annotated[
     bool, typer.Option("--repull", help="Windows are scored again from their source, not from the kept snapshots.")
 ]
 _MOST_LINES = 50
-_SHORTEST_REASON, _LONGEST_REASON = 3, 500
 
 
 @app.command()
@@ -41,7 +40,7 @@ def rollback(
     from tasks.core.runs.recalling.rollback import roll_back  # noqa: PLC0415
 
     # Not by its flow: nobody is to wait for a server while a wrong version is production.
-    moved = roll_back(_lake(), model, alias, reason=_given(reason), at=dt.datetime.now(dt.UTC), by=actor())
+    moved = roll_back(the_lake(), model, alias, reason=given_reason(reason), at=dt.datetime.now(dt.UTC), by=actor())
     if as_json:
         echo_json(moved.model_dump(mode="json") | {"recall_command": moved.recall_command})
     else:
@@ -63,21 +62,20 @@ def recall(
     as_json: AsJson = False,
 ) -> None:
     """Withdraw a version for ever: its rows leave the tables, the last good ones come back, its windows are queued."""
-    from tasks.core.models.registry import Registry  # noqa: PLC0415
     from tasks.core.runs.recalling import recalls  # noqa: PLC0415
 
     if plan:
-        foreseen = recalls.plan(_lake(), model, version, keep_until_replaced=keep_until_replaced)
+        foreseen = recalls.plan(the_lake(), model, version, keep_until_replaced=keep_until_replaced)
         echo_json(foreseen.model_dump(mode="json")) if as_json else _tell_plan(foreseen)
         return
     # What can be said at once is said without waiting for Prefect.
-    Registry(_lake()).check_known(model, version)
-    arguments = (model, version, _given(reason), False, keep_until_replaced, repull)
+    the_registry().check_known(model, version)
+    arguments = (model, version, given_reason(reason), False, keep_until_replaced, repull)
     record, error = _summary_of("flows.recall", "recall", *arguments, debug=bool(context.obj))
     if as_json:
         echo_json(record.model_dump(mode="json"))
     else:
-        _tell_recall(record, set(Registry(_lake()).aliases(model)))
+        _tell_recall(record, set(the_registry().aliases(model)))
     _raise(error, as_json=as_json)
 
 
@@ -134,7 +132,7 @@ def _raise(error: Incomplete | PartlyBlocked | None, *, as_json: bool) -> None:
 def _planned(wanted: Wanted) -> Plan:
     from tasks.core.runs.recalling import backfill as windows  # noqa: PLC0415
 
-    return windows.plan(_lake(), definition_of(wanted.job).job, wanted)
+    return windows.plan(the_lake(), definition_of(wanted.job).job, wanted)
 
 
 def _tell_rollback(moved: RolledBack) -> None:
@@ -252,21 +250,3 @@ def _write_model_page(model: str) -> None:
     # A page that cannot be drawn is told to the run's log, and here is no run: the alias has moved all the same.
     with contextlib.suppress(MissingContextError):
         write_model_page(model)
-
-
-def _given(reason: str) -> str:
-    given = reason.strip()
-    if not _SHORTEST_REASON <= len(given) <= _LONGEST_REASON:
-        raise DefinitionError(
-            f"a reason has {_SHORTEST_REASON} to {_LONGEST_REASON} characters, and stays in the history",
-            state="nothing was changed",
-            next_step='give --reason "..."',
-        )
-    return given
-
-
-def _lake() -> Lake:
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
-
-    return Lake(Settings().lake)

@@ -10,6 +10,7 @@ import typer
 from flows.cli import app
 from flows.cli.compat import interpreter_name
 from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.places import the_project, the_registry
 from flows.cli.run import AsJson, error_as_dict
 from tasks.core.errors import DefinitionError, LamplighterError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from tasks.core.models.model_version import InputColumn, ModelVersion
     from tasks.core.models.registering.model_file import ModelFile
     from tasks.core.models.registering.registration import Given, Registered
-    from tasks.core.models.registry import Registry
 
 
 @app.command()
@@ -54,7 +54,7 @@ def register(
         name=name,
         sample=read_sample(reference),
         target=target,
-        job=registration.job_of(_project(), name, job),
+        job=registration.job_of(the_project(), name, job),
         allowed_types=tuple(allow or ()),
         interpreter=interpreter_name(interpreter) if interpreter else None,
         card=_fields(card or []),
@@ -92,7 +92,7 @@ def _register(
         paragraph(
             f"The job that scores with it needs these lines, of a person who accepts them:\n\n{allow_lines(needed)}\n"
         )
-    registry, now, actor = _registry(), dt.datetime.now(dt.UTC), provenance.actor()
+    registry, now, actor = the_registry(), dt.datetime.now(dt.UTC), provenance.actor()
     done.append(registration.register_file(registry, file, given, at=now, actor=actor))
     if not quiet:
         _tell(done[-1])
@@ -162,19 +162,3 @@ def _fields(given: list[str]) -> dict[str, str]:
     if wrong := [each for each in given if "=" not in each or each.startswith("=")]:
         raise DefinitionError(f"--card '{wrong[0]}' is not KEY=TEXT", next_step='give it as --card owner="the team"')
     return fields
-
-
-def _project() -> Any:
-    from tasks.core.definitions.project import Project  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Folder  # noqa: PLC0415
-
-    return Project(Folder(Settings().project))
-
-
-def _registry() -> Registry:
-    from tasks.core.models.registry import Registry  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
-
-    return Registry(Lake(Settings().lake))

@@ -10,8 +10,10 @@ import typer
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph
+from flows.cli.places import the_lake, the_project
+from flows.parameters import LONGEST_REASON, SHORTEST_REASON
 from tasks.core.definitions.mlflow_names import registry_name
-from tasks.core.errors import LamplighterError, WindowFinished
+from tasks.core.errors import DefinitionError, LamplighterError, WindowFinished
 
 if TYPE_CHECKING:
     from tasks.core.definitions.project import Definition
@@ -68,12 +70,10 @@ def run_score(
 ) -> tuple[Manifest | None, LamplighterError | None]:
     """Runs the flow for one window: the manifest of what readers see, and what kept the run from publishing."""
     from tasks.core.runs.run import published_manifest, refuse_finished  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Lake  # noqa: PLC0415
 
     # What can be said at once is said without waiting for Prefect: a wrong name or date, a window that is finished.
     definition_of(job).job.window.parse(as_of)
-    lake = Lake(Settings().lake)
+    lake = the_lake()
     error: LamplighterError | None = None
     try:
         if not rescore:
@@ -100,11 +100,19 @@ def run_flow(module: str, name: str, *parameters: object, debug: bool) -> Any:
 
 def definition_of(job: str) -> Definition:
     """The job's definition in this project."""
-    from tasks.core.definitions.project import Project  # noqa: PLC0415
-    from tasks.core.settings import Settings  # noqa: PLC0415
-    from tasks.core.storage import Folder  # noqa: PLC0415
+    return the_project().load(job)
 
-    return Project(Folder(Settings().project)).load(job)
+
+def given_reason(reason: str) -> str:
+    """Why a model's alias or version is changed, without blanks around it; DefinitionError where it says nothing."""
+    given = reason.strip()
+    if not SHORTEST_REASON <= len(given) <= LONGEST_REASON:
+        raise DefinitionError(
+            f"a change of a model needs a reason, of {SHORTEST_REASON} to {LONGEST_REASON} characters: it stays in the history",
+            state="nothing was changed",
+            next_step='give --reason "..."',
+        )
+    return given
 
 
 @contextlib.contextmanager

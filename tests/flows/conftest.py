@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,12 +227,8 @@ def processes() -> None:
     """For a test that is about the processes in which versions are examined."""
 
 
-@pytest.fixture
-def lamplighter(tmp_path, monkeypatch, capsys):
-    """Runs a command in this process, in the test's world: exit code, standard output, standard error."""
-    if "LAMPLIGHTER_LAKE" not in os.environ:
-        # Whichever world comes later sets its own.
-        open_world(tmp_path / "nowhere", monkeypatch)
+def typist(monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: exit code, standard output, standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["lamplighter", *arguments])
@@ -244,6 +241,16 @@ def lamplighter(tmp_path, monkeypatch, capsys):
         return code, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture
+def lamplighter(tmp_path, monkeypatch, capsys):
+    """Runs a command in this process, in the test's world: exit code, standard output, standard error."""
+    if "LAMPLIGHTER_LAKE" not in os.environ:
+        # Whichever world comes later sets its own.
+        open_world(tmp_path / "nowhere", monkeypatch)
+
+    return typist(monkeypatch, capsys)
 
 
 def numbered(count: int = 200) -> pd.DataFrame:

@@ -12,9 +12,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from flows.cli import main
 from tasks.core.models.registry import Registry
-from tests.flows.conftest import logistic_model, readings
+from tests.flows.conftest import logistic_model, readings, typist
 
 FIXTURES = pathlib.Path(__file__).parents[1] / "fixtures/onnx"
 
@@ -45,15 +44,7 @@ def lamplighter(world, monkeypatch, capsys):
     rows.to_parquet(world.folder / "sample.parquet", index=False)
     monkeypatch.chdir(world.folder)
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lamplighter", *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
+    run = typist(monkeypatch, capsys)
 
     def register(model, *arguments, file="model.joblib", name="readings"):
         if model is not None:

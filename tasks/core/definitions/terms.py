@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from tasks.core.definitions.column_types import parse_type
+from tasks.core.errors import DefinitionError
 
 Name = Annotated[
     str,
@@ -19,6 +20,18 @@ ColumnName = Annotated[str, Field(min_length=1, max_length=200)]
 Reference = Annotated[
     str, Field(pattern=r"^[\w.]+:\w+$", description="A Python object, as module:name.", examples=["ours.model:build"])
 ]
+
+
+def check_name(name: str, of: str, *, state: str, next_step: str = "") -> str:
+    """The name itself; DefinitionError where it is none for what it is to be the name of ('a model')."""
+    try:
+        return TypeAdapter[str](Name).validate_python(name)
+    except ValidationError as error:
+        raise DefinitionError(
+            f"'{name}' is not a name for {of}",
+            state=state,
+            next_step=next_step or "use lower-case letters, digits and _, beginning with a letter",
+        ) from error
 
 
 def _check_type_name(name: str) -> str:

@@ -16,6 +16,10 @@ from tasks.core.models.model_version import Event, ModelManifest
 MIRRORED = "mlflow"
 
 
+# The evidence by which a rollback is told from a promotion.
+ROLLED_BACK_FROM = "rolled_back_from"
+
+
 def aliases_in(events: list[Event]) -> dict[str, int]:
     aliases: dict[str, int] = {}
     for event in events:
@@ -138,5 +142,5 @@ def evidence_in_words(event: Event) -> str:
     if isinstance(checks, list):
         outcomes = Counter(str(one.get("outcome")) for one in checks if isinstance(one, dict))
         return ", ".join(f"{outcomes[each]} {each}" for each in ("passed", "failed", "not judged") if outcomes[each])
-    left = event.evidence.get("rolled_back_from")
+    left = event.evidence.get(ROLLED_BACK_FROM)
     return f"back from version {left}" if left else ""

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from tasks.core.definitions.column_types import type_name
-from tasks.core.definitions.terms import Name
+from tasks.core.definitions.terms import check_name
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, ModelBlocked, ModelNotFound
 from tasks.core.models.formats import get_format
 from tasks.core.models.model_events import (
@@ -60,7 +60,7 @@ class Registry:
 
     def register(self, name: str, candidate: Candidate, *, at: dt.datetime, actor: str) -> ModelVersion:
         """Puts a version into the registry under the next free number, whole or not at all. Moves no alias."""
-        _check_name(name)
+        check_name(name, "a model", state="nothing was registered")
         get_format(candidate.signature.format)
         _check_probe(candidate)
         staging = f"{_folder(name)}/versions/.tmp-{uuid.uuid4().hex}"
@@ -319,17 +319,6 @@ def version_folder(name: str, number: int) -> str:
 
 def _folder(name: str) -> str:
     return f"models/{name}"
-
-
-def _check_name(name: str) -> None:
-    try:
-        TypeAdapter(Name).validate_python(name)
-    except ValidationError as error:
-        raise DefinitionError(
-            f"'{name}' is not a name for a model",
-            state="nothing was registered",
-            next_step="use lower-case letters, digits and _, beginning with a letter",
-        ) from error
 
 
 def _contents(candidate: Candidate) -> dict[str, bytes]:

@@ -9,12 +9,9 @@ from __future__ import annotations
 import datetime as dt
 
 from tasks.core.errors import DefinitionError
-from tasks.core.models.model_events import aliases_in, recalled_in
+from tasks.core.models.model_events import ROLLED_BACK_FROM, aliases_in, recalled_in
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
-
-# The evidence by which a rollback is told from a promotion.
-ROLLED_BACK_FROM = "rolled_back_from"
 
 
 def move_back(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import logging
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +23,25 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _no_doctest() -> Iterator[None]:
+    """GX imports pyspark where it is installed, which takes a main module without a file (`python -c`) for that of a
+    doctest, and ends the process with 0. It does not while the process looks like a prompt.
+    """
+    if hasattr(sys, "ps1"):
+        yield
+        return
+    sys.ps1 = ""
+    try:
+        yield
+    finally:
+        del sys.ps1
+
+
 @functools.cache
 def great_expectations() -> ModuleType:
     """The package, imported."""
-    with quiet():
+    with quiet(), _no_doctest():
         module = importlib.import_module("great_expectations")
         importlib.import_module("great_expectations.expectations.core")
         importlib.import_module("great_expectations.validator.metrics_calculator")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter, ValidationError
-
 from tasks.core.definitions.modelling import Promotion, WindowRange
 from tasks.core.definitions.project import Definition, Project
-from tasks.core.definitions.terms import Name
+from tasks.core.definitions.terms import check_name
 from tasks.core.errors import DefinitionError, LamplighterError, NothingToDo
 from tasks.core.models.model_events import aliases_in, recalled_in, refuse_elsewhere, withdrawn
 from tasks.core.models.model_version import ModelVersion
@@ -66,7 +64,7 @@ def consider(registry: Registry, project: Project, model: str, version: int, ali
 
     `job` names the job whose labels are used; empty: the only one that has any.
     """
-    _check_alias(alias)
+    check_name(alias, "an alias", state="no alias was moved")
     candidate = registry.version(model, version)
     refuse_elsewhere(candidate.manifest, {})
     events = registry.history(model)
@@ -77,17 +75,6 @@ def consider(registry: Registry, project: Project, model: str, version: int, ali
         raise NothingToDo(f"{alias} of {model} is version {version} already", state="nothing was changed")
     jobs, unread = _jobs_of(project, model)
     return Candidacy(registry, candidate, alias, holder, jobs, unread, _labelled(project, model, jobs, job))
-
-
-def _check_alias(alias: str) -> None:
-    try:
-        TypeAdapter(Name).validate_python(alias)
-    except ValidationError as error:
-        raise DefinitionError(
-            f"'{alias}' is not a name for an alias",
-            state="no alias was moved",
-            next_step="use lower-case letters, digits and _, beginning with a letter",
-        ) from error
 
 
 def _jobs_of(project: Project, model: str) -> tuple[dict[str, Definition], dict[str, str]]:

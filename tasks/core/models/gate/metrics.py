@@ -147,7 +147,14 @@ def _r2(rows: Rows) -> Statistic:
     errors, squares, sums, sizes = (
         rows.sums(values) for values in ((rows.truth - rows.predicted) ** 2, centred**2, centred, np.ones(len(centred)))
     )
-    return lambda draws: 1 - _ratio(draws @ errors, draws @ squares - _ratio((draws @ sums) ** 2, draws @ sizes))
+
+    def statistic(draws: Floats) -> Floats:
+        about_all = draws @ squares
+        variation = about_all - _ratio((draws @ sums) ** 2, draws @ sizes)
+        # What rounding leaves of equal values is no variation.
+        return 1 - _ratio(draws @ errors, np.where(variation > 1e-12 * about_all, variation, 0.0))
+
+    return statistic
 
 
 def _accuracy(rows: Rows) -> Statistic:

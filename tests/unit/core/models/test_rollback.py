@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
-from tasks.core.models.model_events import aliases_in
+from tasks.core.models.model_events import ROLLED_BACK_FROM, aliases_in
 from tasks.core.models.model_version import Event
-from tasks.core.models.rollback import ROLLED_BACK_FROM, version_before
+from tasks.core.models.rollback import version_before
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 

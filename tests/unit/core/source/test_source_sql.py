@@ -239,20 +239,24 @@ def test_a_locked_database_is_tried_again_until_it_is_free(tmp_path, database, m
     assert pulled(tmp_path, "SELECT n FROM t", {"n": "int64"}, retries=1) == []
 
 
-def test_a_pull_sees_one_state_of_the_database(tmp_path, database):
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("CREATE TABLE t (n)")
-    database.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(100)])
-    source = SqlSource(type="sql", driver="sqlite", uri="w.sqlite", query="SELECT n FROM t")
-    with open_source(
-        source,
-        query=source.query,
+def numbers(tmp_path, query):
+    """The stream of a query whose one declared column is `n`, in batches of ten rows."""
+    return open_source(
+        SqlSource(type="sql", driver="sqlite", uri="w.sqlite", query=query),
+        query=query,
         window=DAY,
         columns=pa.schema([("n", pa.int64())]),
         event_time=None,
         project=Folder(tmp_path),
         batch_rows=10,
-    ) as stream:
+    )
+
+
+def test_a_pull_sees_one_state_of_the_database(tmp_path, database):
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("CREATE TABLE t (n)")
+    database.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(100)])
+    with numbers(tmp_path, "SELECT n FROM t") as stream:
         seen = next(stream).num_rows
         database.execute("INSERT INTO t SELECT n + 1000 FROM t")
         seen += sum(batch.num_rows for batch in stream)
@@ -268,16 +272,7 @@ def test_a_missing_column_blocks_before_a_row_is_read(tmp_path, database):
 
 
 def test_extra_columns_are_named(tmp_path, database):
-    source = SqlSource(type="sql", driver="sqlite", uri="w.sqlite", query="SELECT 1 AS a, 2 AS n, 3 AS b")
-    with open_source(
-        source,
-        query=source.query,
-        window=DAY,
-        columns=pa.schema([("n", pa.int64())]),
-        event_time=None,
-        project=Folder(tmp_path),
-        batch_rows=10,
-    ) as stream:
+    with numbers(tmp_path, "SELECT 1 AS a, 2 AS n, 3 AS b") as stream:
         assert stream.extra == ("a", "b")
         assert [batch.to_pydict() for batch in stream] == [{"n": [2]}]
 
