@@ -3,7 +3,7 @@
 # Annotations are values here, not text: Prefect makes a form of them.
 from prefect import flow
 
-from flows.parameters import First, JobName, Last, PlanOnly, Queued, Reason, Repull, Rescore
+from flows.parameters import First, JobName, Last, PlanOnly, Queued, Reason, Repull, RescoreAll
 from flows.score import score
 from tasks.backfill import begin, conclude, foresee, settle
 from tasks.core.runs.recalling.backfill import Backfilled, Plan, Wanted
@@ -19,7 +19,7 @@ def backfill(
     last: Last = "",
     reason: Reason = "",
     queued: Queued = False,
-    rescore: Rescore = False,
+    rescore: RescoreAll = False,
     repull: Repull = False,
     plan: PlanOnly = False,
 ) -> Backfilled | Plan:

@@ -3,8 +3,9 @@
 # Annotations are values here, not text: Prefect makes a form of them.
 from prefect import flow
 
-from flows.parameters import AsOf, FromSnapshot, JobName, Reason
+from flows.parameters import Accept, DryRun, FromSnapshot, JobName, OnlyIfChanged, Reason, Rescore, ScheduledAsOf
 from tasks.challenge import challenge
+from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.shards import deal
 from tasks.load import load
@@ -12,7 +13,9 @@ from tasks.open import opened
 from tasks.outcome import told_as_state
 from tasks.publish import publish
 from tasks.pull import pull
+from tasks.ready import wait_until_ready
 from tasks.report import reported, try_to_report
+from tasks.scheduled import named, window_asked_for
 from tasks.score import conclude_scoring, score_shard
 from tasks.stage import on_each
 from tasks.validate import check, conclude_validation, validate_shard
@@ -20,13 +23,31 @@ from tasks.validate_output import validate_output
 from tasks.watch import watched
 
 
-@flow(name="score", flow_run_name="{job} {as_of}")
+@flow(name="score", flow_run_name=named)
 @told_as_state
-def score(job: JobName, as_of: AsOf, rescore: Reason = "", from_snapshot: FromSnapshot = False) -> Manifest:
+def score(
+    job: JobName,
+    as_of: ScheduledAsOf = "scheduled",
+    rescore: Rescore = "",
+    from_snapshot: FromSnapshot = False,
+    only_if_changed: OnlyIfChanged = False,
+    accept: Accept = (),
+    reason: Reason = "",
+    dry_run: DryRun = False,
+) -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""
-    opening = opened(job, as_of, rescore=rescore, from_snapshot=from_snapshot)
-    with watched(job, as_of), reported(job, as_of), opening as planned:
+    asked = Asked(
+        rescore=rescore,
+        from_snapshot=from_snapshot,
+        only_if_changed=only_if_changed,
+        accept=accept,
+        reason=reason,
+        dry_run=dry_run,
+    )
+    as_of = window_asked_for(job, as_of)
+    with watched(job, as_of), reported(job, as_of), opened(job, as_of, asked) as planned:
         check(planned)
+        wait_until_ready(planned)
         run = pull(planned)
         conclude_validation(run, on_each(validate_shard, run, deal(run)))
         load(run)

@@ -10,11 +10,13 @@ from prefect.runtime import flow_run
 
 from tasks.core import layout, progress, provenance
 from tasks.core.definitions.project import Definition, Project
+from tasks.core.definitions.schedule import length
 from tasks.core.definitions.window import Window
 from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterError
 from tasks.core.models.mlflow.mirror import followed
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
+from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Trigger
 from tasks.core.runs.publication import recover
 from tasks.core.runs.run import (
@@ -31,32 +33,37 @@ from tasks.core.runs.run import (
 )
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
+from tasks.scheduled import scheduled_at
+
+NOTHING_MORE = Asked()
 
 
 @contextlib.contextmanager
 def opened(
-    job: str, as_of: str, *, rescore: str = "", from_snapshot: bool = False, started_at: dt.datetime | None = None
+    job: str, as_of: str, asked: Asked = NOTHING_MORE, *, started_at: dt.datetime | None = None
 ) -> Iterator[Run]:
     """Holds the window for one run: its lock, its plan, its workspace. What the block raises becomes the verdict.
 
-    With `from_snapshot` the rows are those of a retained snapshot, where there is one, and not the source's.
-    WindowFinished if the window is published and nobody asked for it again; WindowBusy if another run holds it.
+    WindowFinished if the window is published and nobody asked for it again; WindowBusy if another run holds it, for
+    longer than the job waits.
     """
+    asked.check()
     settings = Settings()
     lake, project = Lake(settings.lake), Folder(settings.project)
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
     started_at = started_at or now()
-    trigger = _trigger(rescore, from_snapshot=from_snapshot)
     with lake.lock(
-        layout.lock(job, as_of), holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC"
+        layout.lock(job, as_of),
+        holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC",
+        wait_seconds=length(definition.job.limits.wait_for_window).total_seconds(),
     ):
         recover(lake, job, as_of)
-        if not rescore:
+        if asked.leaves_finished:
             refuse_finished(lake, job, as_of)
         run = _planned(lake, project, definition, window, started_at)
         _give_up_others(lake, run)
-        _begin(run, trigger)
+        _begin(run, _trigger(asked))
         try:
             yield run
         except BaseException as error:
@@ -101,12 +108,16 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _trigger(rescore: str, *, from_snapshot: bool) -> Trigger:
+def _trigger(asked: Asked) -> Trigger:
     return Trigger(
-        kind="rescore" if rescore else "score",
+        kind=asked.kind,
         flow_run_id=str(flow_run.id) if flow_run.id else None,
-        rescore_reason=rescore or None,
-        from_snapshot=from_snapshot,
+        scheduled_at=scheduled_at() if flow_run.id else None,
+        rescore_reason=asked.rescore or None,
+        from_snapshot=asked.from_snapshot,
+        only_if_changed=asked.only_if_changed,
+        accept=asked.accept,
+        accept_reason=asked.reason or None,
     )
 
 

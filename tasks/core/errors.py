@@ -9,6 +9,7 @@ LamplighterError                       exit  what happened
 │   ├── SchemaBlocked                        the source's columns are not the job's
 │   ├── ModelBlocked                         the model is not what was registered, or does not behave
 │   ├── WindowBlocked                        the window cannot be pulled (empty, past and not replayable)
+│   ├── SourceLate                           the source was not ready in time
 │   ├── PartlyBlocked                        some windows of several are blocked, and none failed
 │   └── NotPromoted                          a version does not pass the gate, or a person said no
 ├── WindowFinished                      0    the window is published already: there was nothing to do
@@ -93,6 +94,10 @@ class ModelBlocked(Blocked):
 
 class WindowBlocked(Blocked):
     """The window cannot be pulled: empty, or past for a source that knows the present only."""
+
+
+class SourceLate(Blocked):
+    """The source did not say in time that the window is complete."""
 
 
 class PartlyBlocked(Blocked):

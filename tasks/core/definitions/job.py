@@ -12,6 +12,8 @@ from pydantic import Field, field_validator, model_validator
 
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Labels, ModelChoice, Prediction, Promotion, Training, WindowRange
+from tasks.core.definitions.operation import Operation
+from tasks.core.definitions.schedule import Length
 from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, TypeName
 from tasks.core.definitions.window import WindowSpec
 from tasks.core.errors import DefinitionError
@@ -176,14 +178,17 @@ class Limits(Definition):
     isolate: Annotated[
         Literal["auto", "always"], Field(description="auto: a window of one batch runs in the parent process.")
     ] = "auto"
+    wait_for_window: Annotated[
+        Length,
+        Field(description="How long a run waits for another one of the same window; 0min: it is refused at once."),
+    ] = "0min"
 
 
-class Job(Definition):
+class Job(Operation):
     """One thing scored on a schedule."""
 
     job: Name
     description: str = ""
-    owner: str = ""
     window: WindowSpec
     source: Source
     keys: Annotated[tuple[ColumnName, ...], Field(min_length=1, description="Together they name a row.")]
@@ -234,6 +239,16 @@ class Job(Definition):
         if self.columns[self.event_time] != "timestamp":
             raise ValueError(
                 f"event_time: '{self.event_time}' is {self.columns[self.event_time]}, and must be timestamp"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_operated(self) -> Self:
+        if self.ready and not isinstance(self.source, SqlSource):
+            raise ValueError("ready: it is a query, and the source is files")
+        if self.revisit and self.window.kind == "snapshot":
+            raise ValueError(
+                "revisit: a window of kind snapshot is the instant at which it was pulled; it cannot be pulled again"
             )
         return self
 

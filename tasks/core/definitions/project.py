@@ -7,32 +7,36 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from tasks.core.definitions.job import Job, SqlSource, holds_secret
+from tasks.core.definitions.operation import Operation, Ownership
 from tasks.core.definitions.terms import Queried
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
 from tasks.core.storage import Folder
 
 JOBS = "deployments/jobs"
+DEFAULTS = "defaults"
 SUITES = "expectations"
 _LARGEST_YAML_BYTES = 1_000_000
 _LONGEST_FOUND = 200
+
+M = TypeVar("M", bound=BaseModel)
 
 
 # A run that failed for its limit on time or workers is to be taken up again where it was, once that is mended.
 _DECIDES_NOTHING: Any = {
     "description": True,
-    "owner": True,
+    **dict.fromkeys(Operation.model_fields, True),
     "labels": True,
     "training": True,
     "promotion": True,
     "model": {"allowed_types"},
-    "limits": {"workers", "batch_timeout_seconds", "isolate"},
+    "limits": {"workers", "batch_timeout_seconds", "isolate", "wait_for_window"},
 }
 
 
@@ -49,7 +53,7 @@ class Definition:
 
     @cached_property
     def digest(self) -> str:
-        """Of what decides a run: a comment in the YAML, its owner, its training, its promotion or its number of workers do not."""
+        """Of what decides a run: a comment in the YAML, its owner, its schedule, its training, its promotion or its number of workers do not."""
         decides = self.job.model_dump(mode="json", exclude=_DECIDES_NOTHING)
         # The order of columns is that of the published tables, and a digest does not see the order of keys.
         order = [list(self.job.columns), list(self.job.output.columns)]
@@ -65,7 +69,17 @@ class Project:
 
     def job_names(self) -> list[str]:
         """The jobs that have a file, whether it is right or not."""
-        return [name.removesuffix(".yaml") for name in self.folder.names(JOBS) if name.endswith(".yaml")]
+        names = (name.removesuffix(".yaml") for name in self.folder.names(JOBS) if name.endswith(".yaml"))
+        return [name for name in names if name != DEFAULTS]
+
+    def defaults(self) -> dict[str, Any]:
+        """What every job inherits that does not say it itself; JobError names the file and the key that is wrong."""
+        key = f"{JOBS}/{DEFAULTS}.yaml"
+        if not self.folder.exists(key):
+            return {}
+        found = _mapping(self._text(key), where=key)
+        _validated(Ownership, found, where=key)
+        return found
 
     def load(self, name: str, *, suites: bool = True) -> Definition:
         """The definition of a job; JobError or SuiteError names the file, the key, what was found and what is allowed.
@@ -75,7 +89,7 @@ class Project:
         if name not in self.job_names():
             raise DefinitionError(_no_such_job(name, self.job_names(), self.folder), next_step="lamplighter check")
         key = f"{JOBS}/{name}.yaml"
-        job = parse_job(self._text(key), where=key)
+        job = parse_job(self._text(key), where=key, defaults=self.defaults())
         if job.job != name:
             raise JobError(f"{key}: key 'job' is '{job.job}', and must be the file's name, '{name}'")
         return Definition(
@@ -123,8 +137,12 @@ def suite_key(name: str) -> str:
     return f"{SUITES}/{name}.json"
 
 
-def parse_job(text: str, *, where: str) -> Job:
-    """A job from YAML text. Tags, anchors, repeated keys and unknown keys are refused."""
+def parse_job(text: str, *, where: str, defaults: dict[str, Any] | None = None) -> Job:
+    """A job from YAML text, over the keys that it inherits. Tags, anchors, repeated keys and unknown keys are refused."""
+    return _validated(Job, {**(defaults or {}), **_mapping(text, where=where)}, where=where)
+
+
+def _mapping(text: str, *, where: str) -> dict[str, Any]:
     if len(text) > _LARGEST_YAML_BYTES:
         raise JobError(f"{where} has {len(text):,} characters; a job has at most {_LARGEST_YAML_BYTES:,}")
     try:
@@ -135,8 +153,12 @@ def parse_job(text: str, *, where: str) -> Job:
         raise JobError(f"{where} is not YAML that a job may use: {_yaml_message(error)}") from None
     if not isinstance(found, dict):
         raise JobError(f"{where} holds {type(found).__name__}, and must hold keys such as 'job' and 'source'")
+    return found
+
+
+def _validated(model: type[M], found: dict[str, Any], *, where: str) -> M:
     try:
-        return Job.model_validate(found)
+        return model.model_validate(found)
     except ValidationError as error:
         raise JobError(f"{where}: {_explain(error)}", next_step=f"mend {where}, then: lamplighter check") from error
 

@@ -185,7 +185,11 @@ class Trigger(Record):
     kind: str = "manual"
     actor: str = ""
     flow_run_id: str | None = None
+    scheduled_at: Annotated[dt.datetime | None, Field(description="The tick of the schedule that it answers.")] = None
     rescore_reason: str | None = None
+    only_if_changed: bool = False
+    accept: Annotated[tuple[str, ...], Field(description="The gates that were allowed to fail.")] = ()
+    accept_reason: str | None = None
     from_snapshot: Annotated[bool, Field(description="Whether a retained snapshot is read, and not the source.")] = (
         False
     )

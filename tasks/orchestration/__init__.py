@@ -1,0 +1,1 @@
+"""What is asked of a Prefect server: processes, deployments, automations, events, and runs of deployments."""
