@@ -41,7 +41,10 @@ def prepare_prefect(*, quiet: bool) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     }
     if quiet:
-        defaults |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL"}
+        # The root's too: what the embedded server's libraries say when it is stopped is no news to a person.
+        defaults |= dict.fromkeys(
+            ("PREFECT_LOGGING_LEVEL", "PREFECT_SERVER_LOGGING_LEVEL", "PREFECT_LOGGING_ROOT_LEVEL"), "CRITICAL"
+        )
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 
