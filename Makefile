@@ -33,8 +33,8 @@ bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
 	$(BIN)/python -m tests.crash
 
-up: $(VENV)/.run ## A Prefect server on this machine, whose UI shows every run that is started with its PREFECT_API_URL
-	PREFECT_SERVER_ANALYTICS_ENABLED=false DO_NOT_TRACK=1 $(BIN)/prefect server start
+up: $(VENV)/.run ## A Prefect server with its UI, a worker and every deployment; Ctrl-C ends it all
+	$(BIN)/lamplighter up
 
 schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
 	$(BIN)/lamplighter schema > deployments/job.schema.json
@@ -48,7 +48,7 @@ lock:
 	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
 clean:
-	rm -rf $(VENV) lake .demo dist
+	rm -rf $(VENV) lake .demo .prefect dist
 
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -3,7 +3,8 @@
 # Annotations are values here, not text: Prefect makes a form of them.
 from prefect import flow
 
-from flows.parameters import Accept, DryRun, FromSnapshot, JobName, OnlyIfChanged, Reason, Rescore, ScheduledAsOf
+from flows.parameters import Accept, DryRun, FromSnapshot, JobName, OnlyIfChanged, ReasonToAccept, Rescore, ScheduledAsOf
+from tasks.announce import told_as_event
 from tasks.challenge import challenge
 from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Manifest
@@ -25,6 +26,7 @@ from tasks.watch import watched
 
 @flow(name="score", flow_run_name=named)
 @told_as_state
+@told_as_event
 def score(
     job: JobName,
     as_of: ScheduledAsOf = "scheduled",
@@ -32,7 +34,7 @@ def score(
     from_snapshot: FromSnapshot = False,
     only_if_changed: OnlyIfChanged = False,
     accept: Accept = (),
-    reason: Reason = "",
+    reason: ReasonToAccept = "",
     dry_run: DryRun = False,
 ) -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""
@@ -45,7 +47,7 @@ def score(
         dry_run=dry_run,
     )
     as_of = window_asked_for(job, as_of)
-    with watched(job, as_of), reported(job, as_of), opened(job, as_of, asked) as planned:
+    with watched(job, as_of), reported(job, as_of, dry_run=dry_run), opened(job, as_of, asked) as planned:
         check(planned)
         wait_until_ready(planned)
         run = pull(planned)

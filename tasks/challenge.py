@@ -52,6 +52,8 @@ def challenge(run: Run, *, first: Callable[[str, str], object]) -> None:
 
     `first` is called before, with the job and the window: what is to be said of production does not wait.
     """
+    if run.is_dry_run:
+        return
     try:
         # Of a model that MLflow keeps, even who the challenger is may take its time.
         if run.job.model.mlflow or _named(run):

@@ -8,6 +8,7 @@ from tasks.core.models.model import check_input_schema, load_model
 from tasks.core.models.model_events import refuse_recalled
 from tasks.core.models.registry import Registry
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
+from tasks.orchestration.tags import tag_run
 from tasks.stage import Stage
 
 STAGE = "load"
@@ -18,6 +19,7 @@ def load_checked(run: Run) -> None:
     started = time.monotonic()
     registry = Registry(run.lake)
     refuse_recalled(registry.history(run.model.name), run.model.name, run.model.version)
+    tag_run(f"model:{run.model.name}/{run.model.version:04d}")
     check_input_schema(run.model, run.job.arrow_schema)
     model = load_model(
         registry,

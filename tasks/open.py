@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from prefect.runtime import flow_run
 
-from tasks.core import layout, progress, provenance
+from tasks.core import layout, logs, progress, provenance
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.definitions.schedule import length
 from tasks.core.definitions.window import Window
@@ -16,6 +16,8 @@ from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterEr
 from tasks.core.models.mlflow.mirror import followed
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
+from tasks.core.runs import dry_run
+from tasks.core.runs.acceptance import last_blocked
 from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Trigger
 from tasks.core.runs.publication import recover
@@ -25,6 +27,7 @@ from tasks.core.runs.run import (
     has_manifest,
     load_manifest,
     manifests,
+    manifests_in,
     plan_key,
     published_manifest,
     pulling_name,
@@ -33,7 +36,9 @@ from tasks.core.runs.run import (
 )
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
+from tasks.orchestration.asking import asked_by
 from tasks.scheduled import scheduled_at
+from tasks.shards.accepting import accepted_names
 
 NOTHING_MORE = Asked()
 
@@ -47,23 +52,29 @@ def opened(
     WindowFinished if the window is published and nobody asked for it again; WindowBusy if another run holds it, for
     longer than the job waits.
     """
+    logs.know(job=job, as_of=as_of)
     asked.check()
     settings = Settings()
     lake, project = Lake(settings.lake), Folder(settings.project)
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
     started_at = started_at or now()
+    trigger = _trigger(lake, definition, as_of, asked)
     with lake.lock(
-        layout.lock(job, as_of),
+        layout.dry_run_lock(job, as_of) if asked.dry_run else layout.lock(job, as_of),
         holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC",
         wait_seconds=length(definition.job.limits.wait_for_window).total_seconds(),
     ):
-        recover(lake, job, as_of)
+        if asked.dry_run:
+            dry_run.clear(lake, job, as_of)
+        else:
+            recover(lake, job, as_of)
         if asked.leaves_finished:
             refuse_finished(lake, job, as_of)
-        run = _planned(lake, project, definition, window, started_at)
-        _give_up_others(lake, run)
-        _begin(run, _trigger(asked))
+        run = _planned(lake, project, definition, window, started_at, trigger)
+        _give_up_others(run)
+        _begin(run, trigger)
+        logs.know(run_id=run.run_id)
         try:
             yield run
         except BaseException as error:
@@ -94,6 +105,7 @@ def reopened(job: str, as_of: str) -> Iterator[Run]:
             )
         model = Registry(lake).version(seen.model.name, seen.model.version)
         workspace = layout.workspace(job, as_of, seen.run_id)
+        logs.know(job=job, as_of=as_of, run_id=seen.run_id)
         run = Run(
             lake, project, definition, window, model, plan_key=seen.plan_key, workspace=workspace, started_at=started_at
         )
@@ -108,38 +120,48 @@ def now() -> dt.datetime:
     return dt.datetime.now(dt.UTC)
 
 
-def _trigger(asked: Asked) -> Trigger:
+def _trigger(lake: Lake, definition: Definition, as_of: str, asked: Asked) -> Trigger:
+    """What is asked for, by whom, in the record's words. DefinitionError where what is to be accepted is no gate of the job."""
+    blocked = last_blocked(lake, definition.job.job, as_of) if asked.accept else None
     return Trigger(
         kind=asked.kind,
+        actor=asked_by(),
         flow_run_id=str(flow_run.id) if flow_run.id else None,
         scheduled_at=scheduled_at() if flow_run.id else None,
         rescore_reason=asked.rescore or None,
         from_snapshot=asked.from_snapshot,
         only_if_changed=asked.only_if_changed,
-        accept=asked.accept,
-        accept_reason=asked.reason or None,
+        accept=accepted_names(definition, asked.accept, blocked) if asked.accept else (),
+        accept_reason=asked.reason.strip() or None,
+        # The rows that were judged are the ones to accept, and not what the source holds by now.
+        snapshot_of=blocked.run_id if blocked else None,
     )
 
 
-def _planned(lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime) -> Run:
+def _planned(
+    lake: Lake, project: Folder, definition: Definition, window: Window, started_at: dt.datetime, trigger: Trigger
+) -> Run:
     job = definition.job
     model = followed(Registry(lake), job, at=started_at)
     plan = plan_key(definition, window, model, provenance.code_record().digest)
-    workspace = _resumable(lake, job.job, window.as_of, plan) or layout.workspace(
-        job.job, window.as_of, pulling_name(plan)
-    )
+    folder = layout.dry_run if trigger.kind == "dry_run" else layout.workspace
+    new = folder(job.job, window.as_of, pulling_name(plan))
+    # A dry run is never resumed, and resumes nothing.
+    workspace = new if trigger.kind == "dry_run" else _resumable(lake, job.job, window.as_of, plan, trigger) or new
     return Run(lake, project, definition, window, model, plan_key=plan, workspace=workspace, started_at=started_at)
 
 
-def _resumable(lake: Lake, job: str, as_of: str, plan: str) -> str | None:
+def _resumable(lake: Lake, job: str, as_of: str, plan: str, trigger: Trigger) -> str | None:
     """The unfinished workspace with the same plan and a complete snapshot, the last one first.
 
-    A blocked run is not resumed: its data was judged, and whoever scores again wants the mended data.
+    A blocked run is not resumed: its data was judged, and whoever scores again wants the mended data. What one run
+    accepts, another does not.
     """
     candidates = [
         one
         for one in manifests(lake, job, as_of)
         if one.plan_key == plan and (one.state == "running" or one.verdict == "failed") and one.snapshot
+        if set(one.trigger.accept) == set(trigger.accept)
     ]
     for one in sorted(candidates, key=lambda manifest: manifest.started_at, reverse=True):
         workspace = layout.workspace(job, as_of, one.run_id)
@@ -151,26 +173,27 @@ def _resumable(lake: Lake, job: str, as_of: str, plan: str) -> str | None:
 def _begin(run: Run, trigger: Trigger) -> None:
     if has_manifest(run.lake, run.workspace) and snapshot.read_record(run.lake, run.workspace):
         manifest = load_manifest(run.lake, run.workspace)
-        write_manifest(run.lake, run.workspace, manifest.begun_again(trigger=trigger))
+        # Its rows are there already: where they came from stays true.
+        origin = {"snapshot_of": manifest.trigger.snapshot_of}
+        write_manifest(run.lake, run.workspace, manifest.begun_again(trigger=trigger.model_copy(update=origin)))
         return
     run.lake.remove(run.workspace)
     first = first_manifest(run, code=provenance.code_record(), environment=provenance.environment(), trigger=trigger)
     write_manifest(run.lake, run.workspace, first)
 
 
-def _give_up_others(lake: Lake, run: Run) -> None:
-    """Runs of this window that are 'running' while this one holds the lock were killed, and their plan is no more."""
-    for one in manifests(lake, run.job.job, run.window.as_of):
-        workspace = layout.workspace(one.job, one.as_of, one.run_id)
-        if one.state == "running" and workspace != run.workspace:
-            given_up = one.but(
-                state="concluded", verdict="failed", reasons=("it was killed, and its plan has changed since",)
-            )
-            write_manifest(lake, workspace, given_up)
+def _give_up_others(run: Run) -> None:
+    """Runs beside this one that are 'running' while it holds the lock were killed, and it is not them that it resumes."""
+    for one in manifests_in(run.lake, run.folder):
+        if one.state == "running" and one.workspace != run.workspace:
+            why = "it was killed, and another run has begun since, of another plan"
+            write_manifest(run.lake, one.workspace, one.but(state="concluded", verdict="failed", reasons=(why,)))
 
 
 def _conclude(run: Run, error: BaseException) -> None:
     """Writes the verdict of a run that did not publish. A publication that was under way is left to `recover`."""
+    if run.is_dry_run and isinstance(error, LamplighterError):
+        error.state = f"it was a dry run; {error.state or 'nothing was published'}"
     with contextlib.suppress(LakeError):
         workspace = _workspace_now(run)
         manifest = load_manifest(run.lake, workspace)
@@ -193,6 +216,6 @@ def _workspace_now(run: Run) -> str:
     """The run's workspace, which has its final name as soon as its snapshot is complete."""
     if has_manifest(run.lake, run.workspace):
         return run.workspace
-    found = [one for one in manifests(run.lake, run.job.job, run.window.as_of) if one.plan_key == run.plan_key]
+    found = [one for one in manifests_in(run.lake, run.folder) if one.plan_key == run.plan_key]
     last = max(found, key=lambda one: one.started_at, default=None)
-    return layout.workspace(last.job, last.as_of, last.run_id) if last else run.workspace
+    return last.workspace if last else run.workspace

@@ -8,7 +8,7 @@ import time
 from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
 from tasks.core.models.model_events import refuse_recalled
 from tasks.core.models.registry import Registry
-from tasks.core.runs import metrics, staging
+from tasks.core.runs import dry_run, gate, metrics, staging
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.publication import publish_staged
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
@@ -21,7 +21,7 @@ STAGE = "publish"
 def publish_run(run: Run) -> Manifest:
     """The run's tables become what readers see, or nothing changes. Returns the manifest that says so."""
     started = time.monotonic()
-    manifest = manifest_of(run)
+    manifest = gate.settle_acceptances(run)
     files = {
         PREDICTIONS: staging.stage_predictions(run, manifest),
         QUARANTINE: staging.stage_quarantine(run, manifest),
@@ -34,6 +34,8 @@ def publish_run(run: Run) -> Manifest:
     intent = manifest_of(run).but(files=files, verdict=_verdict(manifest), reasons=_warnings(manifest))
     # Last: a recall that comes later waits for this window's lock, and finds what is published here.
     refuse_recalled(Registry(run.lake).history(run.model.name), run.model.name, run.model.version)
+    if run.is_dry_run:
+        return dry_run.conclude(run, intent, finished_at=dt.datetime.now(dt.UTC))
     return publish_staged(run.lake, run.workspace, intent, finished_at=dt.datetime.now(dt.UTC))
 
 
@@ -41,6 +43,7 @@ def _warnings(manifest: Manifest) -> tuple[str, ...]:
     of_suite = manifest.suite.expectations if manifest.suite else ()
     of_output = manifest.output_suite.expectations if manifest.output_suite else ()
     return (
+        *(one.told for one in manifest.accepted),
         *(one.sentence for one in manifest.schema_changes if one.consequence == "warns"),
         *(one.sentence for one in of_suite if one.consequence == "warns"),
         *(f"of what goes out: {one.sentence}" for one in of_output if one.consequence == "warns"),

@@ -10,19 +10,21 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from tasks.core import layout, progress
+from tasks.core import layout, logs, progress
 from tasks.core.definitions import schema_changes
 from tasks.core.definitions.schema_changes import SourceColumns
 from tasks.core.errors import SchemaBlocked, WindowBlocked, WindowFinished
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.reasons import REJECTS_SCHEMA
-from tasks.core.runs.manifest import KeyDigests, RowCounts, SchemaChangeRecord, SnapshotRecord
+from tasks.core.runs.compared import are_same, changes_since, note_looked_at
+from tasks.core.runs.manifest import KeyDigests, Manifest, RowCounts, SchemaChangeRecord, SnapshotRecord
 from tasks.core.runs.publication import is_visible
+from tasks.core.runs.retained import retained_snapshot
 from tasks.core.runs.run import (
     Run,
     manifest_of,
-    manifests,
     published_before,
+    published_manifest,
     record,
     record_timing,
     run_id_of,
@@ -33,7 +35,6 @@ from tasks.secrets import secret_address
 from tasks.stage import Stage
 
 STAGE = "pull"
-_PUBLISHED = ("published", "published_with_warnings")
 
 
 def pull_window(run: Run) -> Run:
@@ -43,7 +44,12 @@ def pull_window(run: Run) -> Run:
         snapshot.check_bytes(run.lake, run.workspace, found)
     else:
         found = _pull_timed(run)
+    seen = published_manifest(run.lake, run.job.job, run.window.as_of)
+    if seen is not None:
+        _refuse_unchanged(run, found, seen)
     named = _under_final_name(run, found)
+    logs.know(run_id=named.run_id)
+    _record_changes(named, found, seen)
     _refuse_changes(named)
     _refuse_empty(named, found)
     return named
@@ -90,7 +96,7 @@ def _batches(
     run: Run, columns: SourceColumns
 ) -> Iterator[tuple[Iterator[pa.RecordBatch], pa.Table | None, tuple[str, ...]]]:
     """The window's rows: from the source, or from a retained snapshot where one was asked for or the source has forgotten."""
-    retained = _retained(run)
+    retained = retained_snapshot(run)
     if retained is not None:
         workspace, found = retained
         snapshot.check_bytes(run.lake, workspace, found)
@@ -149,42 +155,6 @@ def _last_known(run: Run) -> tuple[dict[str, str], str | None]:
     return {}, None
 
 
-def _is_past(run: Run) -> bool:
-    """Whether the source has moved on: the next window has begun."""
-    return run.started_at >= run.job.window.after(run.window).start
-
-
-def _retained(run: Run) -> tuple[str, SnapshotRecord] | None:
-    """The workspace whose snapshot is read in the source's stead; None where the source itself is.
-
-    It is read where that was asked for, if there is one, and where the source no longer knows the window.
-    """
-    is_forgotten = run.job.source.history == "current_only" and _is_past(run)
-    if not (is_forgotten or manifest_of(run).trigger.from_snapshot):
-        return None
-    kept = _last_kept(run)
-    if kept is None and is_forgotten:
-        raise WindowBlocked(
-            f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it was kept",
-            state="nothing was pulled",
-            next_step="score a window that is not past, or declare history: replayable if the query of "
-            f"'{run.job.job}' can go back",
-        )
-    return kept
-
-
-def _last_kept(run: Run) -> tuple[str, SnapshotRecord] | None:
-    """The snapshot of the run that readers saw last, withdrawn or not; else that of the run that began last."""
-    job, as_of = run.job.job, run.window.as_of
-    found = [
-        (one.verdict in _PUBLISHED, one.finished_at or one.started_at, layout.workspace(job, as_of, one.run_id), kept)
-        for one in manifests(run.lake, job, as_of)
-        if (kept := one.snapshot) and one.run_id != run.run_id
-    ]
-    there = [one for one in found if run.lake.exists(f"{one[2]}/{snapshot.SNAPSHOT}")]
-    return max(there, key=lambda one: one[:2])[2:] if there else None
-
-
 def _record_origin(run: Run, workspace: str) -> None:
     trigger = manifest_of(run).trigger
     record(run, trigger=trigger.model_copy(update={"snapshot_of": workspace.rpartition("/")[2]}))
@@ -195,8 +165,8 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
 
     Where the same plan has met the same rows before, that workspace is taken up again: its result is this one's.
     """
-    run_id = run_id_of(run.plan_key, written.digest)
-    named = run.under(layout.workspace(run.job.job, run.window.as_of, run_id))
+    run_id = run_id_of(run.plan_key, written.digest, manifest_of(run).trigger.accept)
+    named = run.under(f"{run.folder}/{run_id}")
     if named.workspace == run.workspace:
         return run
     if snapshot.read_record(run.lake, named.workspace) is not None:
@@ -223,6 +193,27 @@ def _taken_up(run: Run, named: Run) -> Run:
         as_found = earlier.snapshot.model_copy(update={"source_columns": fresh.snapshot.source_columns})
         record(named, snapshot=as_found, schema_changes=fresh.schema_changes)
     return named
+
+
+def _refuse_unchanged(run: Run, found: SnapshotRecord, seen: Manifest) -> None:
+    """WindowFinished where the run is for changed rows only, and these are what readers see; nothing is left of it."""
+    trigger = manifest_of(run).trigger
+    if not trigger.only_if_changed or not are_same(run, found, seen):
+        return
+    run.lake.remove(run.workspace)
+    if not (run.is_dry_run or trigger.snapshot_of):
+        note_looked_at(run.lake, seen, found.complete_at)
+    raise WindowFinished(
+        f"the source of {run.name} has not changed: its {found.rows:,} rows are those that readers see",
+        state=f"what run {seen.run_id} published stands",
+    )
+
+
+def _record_changes(run: Run, found: SnapshotRecord, seen: Manifest | None) -> None:
+    """What differs from the rows that readers see, and that this run is to replace."""
+    changes = changes_since(run, found, seen) if seen and seen.run_id != run.run_id else None
+    if changes != manifest_of(run).changes:
+        record(run, changes=changes)
 
 
 def _refuse_changes(run: Run) -> None:

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
 from tasks.core import layout, pages
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
-from tasks.core.errors import LakeCorrupt, LamplighterError, WindowBusy, WindowFinished
-from tasks.core.models.model_events import reigns
-from tasks.core.models.registry import Registry
+from tasks.core.errors import LakeCorrupt, WindowBusy, WindowFinished
+from tasks.core.home import alone, newest_to_show, point, write_home
+from tasks.core.pages.verdicts import headline
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
 from tasks.core.runs import challenger
+from tasks.core.runs import dry_run as dry_runs
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
+from tasks.orchestration.artifacts import show_window
 from tasks.stage import Stage
 
 # The index shows the newest windows only; reading more manifests would make every run slower than the one before.
@@ -32,39 +35,46 @@ _HALF_WRITTEN_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
-def reported(job: str, as_of: str) -> Iterator[None]:
-    """Writes the window's report when the block ends, however it ends. A report that fails undoes nothing."""
+def reported(job: str, as_of: str, *, dry_run: bool = False) -> Iterator[None]:
+    """Writes the window's report when the block ends, however it ends. A report that fails undoes nothing.
+
+    That of a dry run is a page of its own.
+    """
     try:
         yield
     except WindowFinished:
-        if not Lake(Settings().lake).exists(layout.window_page(job, as_of)):
-            try_to_report(job, as_of)
+        if dry_run or not _is_told(Lake(Settings().lake), job, as_of):
+            try_to_report(job, as_of, dry_run=dry_run)
         raise
     except WindowBusy:
         # The page is the other run's: what is seen of it now would stand over what it writes at its end.
         raise
     except BaseException:
-        try_to_report(job, as_of)
+        try_to_report(job, as_of, dry_run=dry_run)
         raise
-    try_to_report(job, as_of)
+    try_to_report(job, as_of, dry_run=dry_run)
 
 
-def write_report(job: str, as_of: str) -> str | None:
-    """The page of the window's last run, the job's index and the list of jobs; the page's path, if there is a run."""
+def write_report(job: str, as_of: str, *, dry_run: bool = False) -> str | None:
+    """The page of the window's last run, the job's index and the list of jobs; the page's path, if there is a run.
+
+    Of a dry run its own page, and no other: in the lists there is none.
+    """
     settings = Settings()
     lake, project = Lake(settings.lake), Project(Folder(settings.project))
     definition = project.load(job).job
-    manifest = latest_manifest(lake, job, as_of)
+    manifest = dry_runs.last(lake, job, as_of) if dry_run else latest_manifest(lake, job, as_of)
     if manifest is None:
         return None
-    lake.write_bytes(layout.index_page(job), _index_html(lake, definition).encode())
-    lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+    if not dry_run:
+        _write_index(lake, definition)
+        write_home(lake, project, now=_now())
     lake.sweep("reports", idle_seconds=_HALF_WRITTEN_SECONDS)
     # Last: where it stands, all of them were written.
-    lake.write_bytes(layout.window_page(job, as_of), _window_html(lake, definition, manifest).encode())
-    path = str(lake.path(layout.window_page(job, as_of)))
-    _write_artifacts(manifest, f"file://{path}", challenger.of_run(lake, manifest))
-    return path
+    page = _page(job, as_of, dry_run=dry_run)
+    lake.write_bytes(page, _window_html(lake, definition, manifest).encode())
+    _write_artifacts(lake, page, manifest)
+    return str(lake.path(page))
 
 
 def write_reports(windows: Sequence[tuple[str, str]]) -> None:
@@ -78,7 +88,7 @@ def write_reports(windows: Sequence[tuple[str, str]]) -> None:
         with _warned(job):
             _write_job_pages(lake, project.load(job).job, [as_of for one, as_of in windows if one == job])
     with _warned("all jobs"):
-        lake.write_bytes(layout.HOME_PAGE, _home_html(lake, project).encode())
+        write_home(lake, project, now=_now())
 
 
 @contextlib.contextmanager
@@ -93,20 +103,39 @@ def _write_job_pages(lake: Lake, job: Job, labels: Sequence[str]) -> None:
     for as_of in labels:
         if manifest := latest_manifest(lake, job.job, as_of):
             lake.write_bytes(layout.window_page(job.job, as_of), _window_html(lake, job, manifest).encode())
-    lake.write_bytes(layout.index_page(job.job), _index_html(lake, job).encode())
+    _write_index(lake, job)
 
 
-def try_to_report(job: str, as_of: str) -> None:
+def _write_index(lake: Lake, job: Job) -> None:
+    with alone(lake, layout.index_lock(job.job)):
+        lake.write_bytes(layout.index_page(job.job), _index_html(lake, job).encode())
+
+
+def try_to_report(job: str, as_of: str, *, dry_run: bool = False) -> None:
     """Writes the window's report; one that cannot be written is a line in the log."""
     with _warned(f"{job} {as_of}"):
-        report(job, as_of)
+        report(job, as_of, dry_run=dry_run)
+
+
+def _is_told(lake: Lake, job: str, as_of: str) -> bool:
+    """Whether the page is of the window's last run, as it ended: a kill may have come before it was written."""
+    page, last = layout.window_page(job, as_of), latest_manifest(lake, job, as_of)
+    if last is None or not lake.exists(page):
+        return last is None
+    text = lake.read_bytes(page).decode(errors="replace")
+    return last.run_id in text and f"<h1>{headline(last).words}</h1>" in text
+
+
+def _page(job: str, as_of: str, *, dry_run: bool) -> str:
+    return layout.dry_run_page(job, as_of) if dry_run else layout.window_page(job, as_of)
 
 
 def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
     labels = as_of_labels(lake, job.job)
-    here = labels.index(manifest.as_of)
+    # A dry run is in no list: its window may be one that was never run.
+    here, after = bisect_left(labels, manifest.as_of), bisect_right(labels, manifest.as_of)
     visible = published_manifest(lake, job.job, manifest.as_of)
-    docs = layout.docs_page(job.job, manifest.as_of)
+    docs = layout.docs_page(job.job, manifest.as_of, dry_run=manifest.is_dry_run)
     page = pages.WindowPage(
         manifest=manifest,
         figures=_figures(lake, manifest),
@@ -118,7 +147,7 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
             for label, message, column, row in quarantine.example_rows(lake, job, manifest)
         ],
         quarantine_limit=job.limits.quarantine_share,
-        standing=visible if visible and visible.run_id != manifest.run_id else None,
+        standing=visible if visible and (manifest.is_dry_run or visible.run_id != manifest.run_id) else None,
         waits=_waits(lake, manifest, visible),
         reference_name=f"the training data of {manifest.model.name}/{manifest.model.version:04d}",
         owner=job.owner,
@@ -127,7 +156,7 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
         index_href="index.html",
         docs_href=_name(docs) if manifest.suite and lake.exists(docs) else None,
         previous=_link(job, labels[here - 1]) if here else None,
-        next=_link(job, labels[here + 1]) if here + 1 < len(labels) else None,
+        next=_link(job, labels[after]) if after < len(labels) else None,
     )
     return pages.render_window(page)
 
@@ -160,46 +189,6 @@ def _challenger_of_last(lake: Lake, job: Job) -> str:
     return f"{last.as_of}: {said}" if last and said else ""
 
 
-def _home_html(lake: Lake, project: Project) -> str:
-    lines = []
-    for name in project.job_names():
-        # One job's broken YAML must not take the list of all jobs away.
-        with contextlib.suppress(LamplighterError):
-            job = project.load(name).job
-            last = _points(lake, job, 1)
-            lines.append(
-                pages.JobLine(
-                    job=name,
-                    href=f"{name}/index.html",
-                    owner=job.owner,
-                    description=job.description,
-                    last=last[0] if last else None,
-                    windows=len(as_of_labels(lake, name)),
-                )
-            )
-    return pages.render_home(lines, _models(lake))
-
-
-def _models(lake: Lake) -> list[pages.ModelLine]:
-    """The models that have a page: it is written at their first change."""
-    registry = Registry(lake)
-    lines = []
-    for name in registry.names():
-        page = layout.model_page(name)
-        if lake.exists(page):
-            now = [one for one in reigns(registry.history(name)) if one.alias == "production" and one.ended is None]
-            lines.append(
-                pages.ModelLine(
-                    model=name,
-                    href=page.removeprefix("reports/"),
-                    production=now[0].version if now else None,
-                    since=now[0].since if now else None,
-                    versions=len(registry.numbers(name)),
-                )
-            )
-    return lines
-
-
 def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
     """Why the window is queued to be scored again; nothing once somebody has."""
     try:
@@ -211,29 +200,17 @@ def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
     return f"It is queued to be scored again: {entry.reason}"
 
 
-def _to_show(lake: Lake, job: str, as_of: str) -> Manifest | None:
-    """The window's last run; where that was withdrawn, what readers see in its place."""
-    last = latest_manifest(lake, job, as_of)
-    if last is not None and last.state == "withdrawn":
-        return published_manifest(lake, job, as_of) or last
-    return last
-
-
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
-    found = [_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
-    return [
-        pages.WindowPoint.of(one, href=_name(layout.window_page(job.job, one.as_of)), mean_prediction=_mean(one))
-        for one in found
-        if one is not None
-    ]
+    found = [newest_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
+    return [point(one) for one in found if one is not None]
 
 
-def _mean(manifest: Manifest) -> float | None:
-    return next((one.mean for one in manifest.predictions.values()), None)
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
 
 
 def _figures(lake: Lake, manifest: Manifest) -> Figures:
-    key = f"{layout.workspace(manifest.job, manifest.as_of, manifest.run_id)}/{layout.FIGURES}"
+    key = f"{manifest.workspace}/{layout.FIGURES}"
     return Figures.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else Figures()
 
 
@@ -253,11 +230,9 @@ def _name(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _write_artifacts(manifest: Manifest, href: str, beside: challenger.Beside) -> None:
-    key = f"{manifest.job}-{manifest.as_of}".lower().replace("_", "-")
+def _write_artifacts(lake: Lake, page: str, manifest: Manifest) -> None:
     with contextlib.suppress(MissingContextError):
-        create_markdown_artifact(pages.render_markdown(manifest, href, beside), key=f"{key}-report")
-        create_table_artifact(pages.summary_rows(manifest, beside), key=f"{key}-rows")
+        show_window(lake, page, manifest, challenger.of_run(lake, manifest))
 
 
 report = Stage("Write the report", write_report)

@@ -52,8 +52,8 @@ def conclude_scored(run: Run, shards: Sequence[ShardDone[BatchScored]]) -> None:
     progress.end(run.name, STAGE)
     seconds = time.time() - min(shard.started_at for shard in shards)
     record_timing(run, STAGE, seconds, manifest_of(run).rows.pulled)
-    gate.refuse_large_quarantine(run)
+    gate.judge(run, gate.quarantine_failures(run), mend="mend the feed, or raise limits.quarantine_share")
 
 
-score_shard = Stage("Score a shard", score_batches, run_name="Score shard {batches}")
+score_shard = Stage("Score the batches", score_batches, does="Score")
 conclude_scoring = Stage("Compare the scores", conclude_scored)

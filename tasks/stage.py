@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from prefect import task
@@ -12,21 +15,26 @@ from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 
 from tasks.core.errors import LamplighterError
+from tasks.core.logs import counted, log
+from tasks.core.pages import wording
+from tasks.core.workers import stop_children
 from tasks.outcome import failed_state
 
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
-S = TypeVar("S")
+_MOST_NAMED = 4
+_LOOK_SECONDS = 0.1
 
 
 class Stage(Generic[P, T]):
     """A function as a task. What it raises on purpose is the task's final state, and is raised again for the flow.
 
+    `name` is what people read; of a stage that is dealt out, `does` begins the name of each part: "Score batch 1 of 4".
     Tasks get paths and records, never data, so nothing is hashed for a cache and no result is kept.
     """
 
-    def __init__(self, name: str, function: Callable[P, T], *, run_name: str | None = None) -> None:
+    def __init__(self, name: str, function: Callable[P, T], *, does: str = "") -> None:
         @functools.wraps(function)
         def told(*args: P.args, **kwargs: P.kwargs) -> Any:
             try:
@@ -34,23 +42,55 @@ class Stage(Generic[P, T]):
             except LamplighterError as error:
                 return failed_state(error)
 
-        options: dict[str, Any] = {"name": name, "task_run_name": run_name}
+        self.name, self.does = name, does or name
+        # Else Prefect adds letters of its own to each run's name.
+        options: dict[str, Any] = {"name": name, "task_run_name": name}
         self.task: Task[..., Any] = task(cache_policy=NO_CACHE, persist_result=False, **options)(told)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the task; what it returns."""
-        # Prefect hands a state that a task returned on to the flow as a value: a failed one must not pass for a result.
-        state: Any = self.task(*args, return_state=True, **kwargs)
-        result: T = result_of(state)
-        return result
+        with _logged(self.name):
+            # Prefect hands a state that a task returned on to the flow as a value: a failed one must not pass for a result.
+            state: Any = self.task(*args, return_state=True, **kwargs)
+            result: T = result_of(state)
+            return result
 
 
-def on_each(stage: Stage[Concatenate[R, S, ...], T], first: R, shards: Sequence[S]) -> list[T]:
+def on_each(
+    stage: Stage[Concatenate[R, tuple[int, ...], ...], T], first: R, shards: Sequence[tuple[int, ...]]
+) -> list[T]:
     """Runs the stage on every shard at once, a task each; all are awaited before the first failure is raised."""
-    futures = [stage.task.submit(first, shard) for shard in shards]
-    for future in futures:
-        future.wait()
-    return [result_of(future.state) for future in futures]
+    with _logged(f"{stage.name} ({wording.plural(len(shards), 'shard')})"):
+        batches = sum(map(len, shards))
+        futures = [
+            stage.task.with_options(task_run_name=f"{stage.does} {batches_named(shard, batches)}").submit(first, shard)
+            for shard in shards
+        ]
+        try:
+            for future in futures:
+                future.wait()
+        except BaseException:
+            _stop(futures)
+            raise
+        return [result_of(future.state) for future in futures]
+
+
+def _stop(futures: Sequence[Any]) -> None:
+    """Who stops a run waits some seconds for its end, and then kills it: no task is to wait for a child any longer.
+
+    Again until all have ended: a task may just have begun its next batch.
+    """
+    while not all(future.wrapped_future.done() for future in futures):
+        stop_children()
+        time.sleep(_LOOK_SECONDS)
+
+
+def batches_named(batches: Sequence[int], total: int) -> str:
+    """As a person counts: batch 1 of 4; batches 1, 3 of 4; batches 1, 3, 5 … 23 of 24."""
+    numbers = [str(batch + 1) for batch in batches]
+    if len(numbers) > _MOST_NAMED:
+        numbers = [*numbers[: _MOST_NAMED - 2], f"{numbers[_MOST_NAMED - 2]} … {numbers[-1]}"]
+    return f"batch{'es' if len(batches) > 1 else ''} {', '.join(numbers)} of {total}"
 
 
 def result_of(state: State[T]) -> T:
@@ -62,3 +102,21 @@ def result_of(state: State[T]) -> T:
         state.result()
     result: T = found
     return result
+
+
+@contextlib.contextmanager
+def _logged(stage: str) -> Iterator[None]:
+    """A line when a stage begins and one when it ends: how long it took, and of how many rows it says so itself."""
+    began, more = time.monotonic(), dict[str, Any](stage=stage)
+    log.info("%s: begins", stage, extra=more)
+    try:
+        yield
+    except BaseException as error:
+        # Why it stopped is said once, at the end of the run.
+        level = logging.INFO if getattr(error, "exit_code", 1) == 0 else logging.WARNING
+        log.log(level, "%s: stopped after %s", stage, wording.seconds(time.monotonic() - began), extra=more)
+        raise
+    seconds, rows = counted() or (time.monotonic() - began, None)
+    done = "done" if rows is None else wording.plural(rows, "row")
+    figures = {"seconds": round(seconds, 3), "rows": rows}
+    log.info("%s: %s in %s", stage, done, wording.seconds(seconds), extra=more | figures)

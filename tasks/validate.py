@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tasks.core import layout, progress
-from tasks.core.errors import Blocked
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs import gate
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
 from tasks.core.runs.shards import ShardDone, each_batch, workers_of
+from tasks.shards.accepting import accepted_of, gates_of
 from tasks.shards.output_validation import output_suite_of
 from tasks.shards.validation import Validation, conclude_suite, suite_of, validate_batch
 from tasks.stage import Stage
@@ -44,29 +44,24 @@ def conclude_validated(run: Run, shards: Sequence[ShardDone[BatchMeasure]]) -> N
         task = Validation(run.lake, run.workspace, run.definition, snapshot)
         measures = [measure for shard in shards for measure in shard.results]
         call = workers_of(run, snapshot.batches).call
-        suite, page = call(f"the suite's conclusion for {run.name}", conclude_suite, task, measures, run.name)
+        what, accepted = f"the suite's conclusion for {run.name}", accepted_of(run, gates_of(run.definition).suite)
+        suite, page = call(what, conclude_suite, task, measures, run.name, accepted)
         record(run, suite=suite)
-        run.lake.write_bytes(layout.docs_page(run.job.job, run.window.as_of), page.encode())
+        docs = layout.docs_page(run.job.job, run.window.as_of, dry_run=run.is_dry_run)
+        run.lake.write_bytes(docs, page.encode())
         progress.end(run.name, STAGE)
         record_timing(run, STAGE, time.time() - min(shard.started_at for shard in shards), snapshot.rows)
     _refuse(run)
 
 
 def _refuse(run: Run) -> None:
-    """Blocked by an expectation that failed, or by the share of rows that left."""
-    suite = manifest_of(run).suite
-    blocking = [one.sentence for one in suite.expectations if one.consequence == "blocks"] if suite else []
-    if blocking:
-        gate.count_quarantined(run)
-        raise Blocked(
-            "; ".join(blocking),
-            state="nothing was published, and what readers saw before stands",
-            next_step=f"lamplighter show {run.job.job} --as-of {run.window.as_of}; then mend the feed or the suite, "
-            "and score the window again",
-        )
-    gate.refuse_large_quarantine(run)
+    """Blocked by the expectations that failed and by the share of rows that left, all of them at once."""
+    too_many = gate.quarantine_failures(run)
+    failed = gate.suite_failures(manifest_of(run).suite, gates_of(run.definition).suite)
+    mend = "mend the feed or the suite" if failed else "mend the feed, or raise limits.quarantine_share"
+    gate.judge(run, [*failed, *too_many], mend=mend)
 
 
 check = Stage("Check the suite", check_suite)
-validate_shard = Stage("Validate a shard", validate_batches, run_name="Validate shard {batches}")
+validate_shard = Stage("Validate the batches", validate_batches, does="Validate")
 conclude_validation = Stage("Judge the expectations", conclude_validated)

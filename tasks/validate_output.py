@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 
 from tasks.core import layout, progress
-from tasks.core.errors import Blocked
 from tasks.core.rows.snapshot import required_record
-from tasks.core.runs import volume
+from tasks.core.runs import gate, volume
 from tasks.core.runs.run import Run, manifest_of, published_before, record, record_timing
 from tasks.core.runs.shards import each_batch, workers_of
+from tasks.shards.accepting import accepted_of, gates_of
 from tasks.shards.output_validation import conclude_output_suite, validate_output_batch
 from tasks.shards.validation import Validation
 from tasks.stage import Stage
@@ -23,7 +23,8 @@ def validate_scored(run: Run) -> None:
         _validate_rows(run)
     if run.job.output.volume is not None:
         earlier = published_before(run.lake, run.job.job, run.window.as_of)
-        record(run, volume=volume.judge(run.job.output.volume, _scored(run), earlier))
+        judged = volume.judge(run.job.output.volume, _scored(run), earlier)
+        record(run, volume=volume.accepted(judged) if gate.VOLUME in manifest_of(run).trigger.accept else judged)
     _refuse(run)
 
 
@@ -33,7 +34,8 @@ def _validate_rows(run: Run) -> None:
     done = each_batch(run, STAGE, snapshot, tuple(range(snapshot.batches)), validate_output_batch, task)
     call = workers_of(run, snapshot.batches).call
     what = f"the conclusion of the output suite for {run.name}"
-    record(run, output_suite=call(what, conclude_output_suite, task, list(done.results)))
+    accepted = accepted_of(run, gates_of(run.definition).output_suite)
+    record(run, output_suite=call(what, conclude_output_suite, task, list(done.results), accepted))
     progress.end(run.name, STAGE)
     record_timing(run, STAGE, time.time() - done.started_at, _scored(run))
 
@@ -47,18 +49,10 @@ def _scored(run: Run) -> int:
 
 
 def _refuse(run: Run) -> None:
-    manifest = manifest_of(run)
-    expectations = manifest.output_suite.expectations if manifest.output_suite else ()
-    blocking = [one.sentence for one in expectations if one.consequence == "blocks"]
-    if manifest.volume and manifest.volume.consequence == "blocks":
-        blocking.append(manifest.volume.sentence)
-    if blocking:
-        raise Blocked(
-            f"the scored rows of {run.name} are not fit to be published: {'; '.join(blocking)}",
-            state="nothing was published, and what readers saw before stands",
-            next_step=f"lamplighter show {run.job.job} --as-of {run.window.as_of}; then mend the feed, the model or the "
-            "output's rules, and score the window again",
-        )
+    manifest, names = manifest_of(run), gates_of(run.definition).output_suite
+    failed = gate.suite_failures(manifest.output_suite, names, "scored rows")
+    too_few_or_many = gate.volume_failures(manifest.volume)
+    gate.judge(run, [*failed, *too_few_or_many], mend="mend the feed, the model or the output's rules")
 
 
 validate_output = Stage("Check what goes out", validate_scored)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -15,15 +14,24 @@ from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
 from tasks.core.progress import listening
+from tasks.orchestration.artifacts import artifact_name
 
 _PAUSE_SECONDS = 1.0
 _ALL = 100.0
+_WORDS = {
+    "pull": "rows pulled",
+    "validate": "rows validated",
+    "score": "rows scored",
+    "validate output": "rows checked before they go out",
+    "challenge": "rows scored by the challenger",
+    "windows": "windows that have ended",
+}
 
 
 @contextlib.contextmanager
 def watched(job: str, as_of: str) -> Iterator[None]:
     """Shows how far each stage of this window's run is, while the block runs."""
-    with listening(_Artifacts(f"{job} {as_of}").show):
+    with listening(_Artifacts(job, f"{job} {as_of}").show):
         yield
 
 
@@ -39,8 +47,8 @@ class _Shown:
 class _Artifacts:
     """The artifacts of one run, one a stage."""
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self, of: str, run: str) -> None:
+        self._of, self._run = of, run
         self._shown: dict[str, _Shown] = {}
         # Shards report at once: two of them must not make two artifacts of one stage.
         self._lock = threading.Lock()
@@ -58,8 +66,8 @@ class _Artifacts:
     def _show(self, stage: str, share: float) -> None:
         shown = self._shown.get(stage)
         if shown is None:
-            key = re.sub(r"[^a-z0-9]+", "-", f"{self._run} {stage}".lower())
-            created: Any = create_progress_artifact(share, key=key, description=f"{stage}, share of rows")
+            words = f"{self._run}: {_WORDS.get(stage, stage)}"
+            created: Any = create_progress_artifact(share, key=artifact_name(self._of, stage), description=words)
             self._shown[stage] = _Shown(created, share, time.monotonic())
         elif share > shown.share and (share >= _ALL or time.monotonic() - shown.at >= _PAUSE_SECONDS):
             update_progress_artifact(shown.artifact, share)

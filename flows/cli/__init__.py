@@ -24,24 +24,37 @@ def _options(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and every log line.")] = False,
 ) -> None:
+    from tasks.core.logs import show_lines  # noqa: PLC0415
+
     context.obj = debug
+    # Which setting is wrong, `settings` says itself, after its table.
+    if context.invoked_subcommand != "settings":
+        show_lines(usual_level="debug" if debug else None)
 
 
 def main() -> None:
     """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
     from flows.cli import (  # noqa: F401, PLC0415
+        automations,
+        backfill,
         challenge,
         compat,
         define,
         demo,
+        deploy,
         look,
         models,
+        pages,
         promote,
         quarantine,
         recall,
         register,
+        release,
         run,
+        settings,
+        status,
         suggest,
+        up,
     )
 
     debug = "--debug" in sys.argv

@@ -17,8 +17,11 @@ def check(as_json: AsJson = False) -> None:
     """Check every job and suite without running any. Exit code 2 if one is wrong."""
     from tasks.core.definitions.project import Project  # noqa: PLC0415
     from tasks.core.settings import Settings  # noqa: PLC0415
+    from tasks.core.settings_table import unknown_variables  # noqa: PLC0415
     from tasks.core.storage import Folder  # noqa: PLC0415
 
+    for sentence in unknown_variables():
+        typer.echo(f"Warning: {sentence}", err=True)
     project = Project(Folder(Settings().project))
     found = {name: _problem(project, name) for name in project.job_names()}
     if as_json:

@@ -34,6 +34,7 @@ def demo(
     mend: Annotated[
         bool, typer.Option("--mend", help="Mend the day whose feed the demo broke, and nothing else.")
     ] = False,
+    load: Annotated[bool, typer.Option("--load", help="Load the warehouse and the model, and score nothing.")] = False,
 ) -> None:
     """Set up a warehouse of real flights, train a model, score seven days, and meet one day that is blocked."""
     from tasks import demo as world  # noqa: PLC0415
@@ -42,14 +43,13 @@ def demo(
 
     settings = Settings()
     lake, warehouse = Lake(settings.lake), Lake(f"{settings.project}/.demo")
-    flights = world.build_warehouse(warehouse)
     if mend:
+        world.build_warehouse(warehouse)
         paragraph(f"The feed is mended. Next: lamplighter score {world.JOB} --as-of {world.BROKEN_DAY}")
         return
-    paragraph(f"1. The warehouse: {flights:,} flights of 2013, with weather, planes and airports.")
-    model = _production_model(lake, debug=bool(context.obj))
-    benchmark = ", ".join(f"{one['name']} {one['value']:.3f}" for one in _benchmark(lake, model)["metrics"])
-    paragraph(f"2. The model: {model} is production. June, which it had not seen: {benchmark}.")
+    _load(lake, warehouse, debug=bool(context.obj))
+    if load:
+        return
     paragraph("3. Seven days, one flow run each, as a scheduler would:")
     for day in world.SCORED_DAYS:
         run_score(world.JOB, day, debug=bool(context.obj))
@@ -60,6 +60,17 @@ def demo(
         paragraph(f"\n{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.\n")
     places = {"table": lake.path(f"predictions/{world.JOB}"), "reports": lake.path("reports/index.html")}
     paragraph(_READING.format(**places, broken=world.BROKEN_DAY))
+
+
+def _load(lake: Lake, warehouse: Lake, *, debug: bool) -> None:
+    """The demo's first two steps: its warehouse, and a production model."""
+    from tasks.demo import build_warehouse  # noqa: PLC0415
+
+    flights = build_warehouse(warehouse)
+    paragraph(f"1. The warehouse: {flights:,} flights of 2013, with weather, planes and airports.")
+    model = _production_model(lake, debug=debug)
+    benchmark = ", ".join(f"{one['name']} {one['value']:.3f}" for one in _benchmark(lake, model)["metrics"])
+    paragraph(f"2. The model: {model} is production. June, which it had not seen: {benchmark}.")
 
 
 def _production_model(lake: Lake, *, debug: bool) -> ModelVersion:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
@@ -11,18 +14,38 @@ from flows.cli.run import AsJson, AsOf, JobArgument, definition_of
 from tasks.core.errors import DefinitionError
 
 if TYPE_CHECKING:
+    from tasks.core.runs.expected import Missing
     from tasks.core.runs.manifest import Manifest
     from tasks.core.storage import Lake
 
 RUN_COLUMNS = ("window", "verdict", "pulled", "quarantined", "scored", "rows/s", "model", "run")
 RUN_NUMBERS = ("pulled", "quarantined", "scored", "rows/s")
+MISSING_COLUMNS = ("window", "its last run", "asked for", "deadline", "run")
+_MOST_MISSING = 100
 
 
 @app.command()
-def runs(job: JobArgument, as_json: AsJson = False) -> None:
+def runs(
+    job: JobArgument,
+    *,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Only the windows that the schedule asked for and readers do not see.")
+    ] = False,
+    since: Annotated[
+        str, typer.Option("--since", help="With --missing: from this window on; without it from the first one known.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """List the windows of a job: what each run did, and which one readers see."""
     from tasks.core.runs.run import as_of_labels, manifests  # noqa: PLC0415
 
+    if since and not missing:
+        raise DefinitionError(
+            "--since goes with --missing", next_step=f"lamplighter runs {job} --missing --since {since}"
+        )
+    if missing:
+        _tell_missing(job, since, as_json=as_json)
+        return
     lake = _lake(job)
     found = [
         one
@@ -42,6 +65,7 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     """Show what is known of a window: its verdict, rows, gates, model, and where its files are."""
     from tasks.core.pages import challenger_sentence  # noqa: PLC0415
     from tasks.core.runs import challenger  # noqa: PLC0415
+    from tasks.core.runs.compared import last_looked_at  # noqa: PLC0415
     from tasks.core.runs.recalling import queue  # noqa: PLC0415
     from tasks.core.runs.run import latest_manifest, published_manifest  # noqa: PLC0415
 
@@ -62,9 +86,57 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
         paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC{again}.")
     if visible and (said := challenger_sentence(challenger.of_run(lake, visible))):
         paragraph(f"Challenger: {said}.")
+    if visible and (looked := last_looked_at(lake, job, as_of)) and looked.run_id == visible.run_id:
+        paragraph(f"Its source was read again on {looked.at:%Y-%m-%d %H:%M} UTC, and had not changed.")
     entry = queue.read(lake, job, as_of)
     if entry is not None and not queue.is_settled(lake, entry, visible):
         paragraph(f"It waits to be scored again: {entry.reason}. Next: lamplighter backfill {job} --queued")
+
+
+def _tell_missing(job: str, since: str, *, as_json: bool) -> None:
+    from tasks.core.runs.expected import missing  # noqa: PLC0415
+
+    definition = definition_of(job).job
+    if definition.schedule is None:
+        raise DefinitionError(
+            f"the job '{job}' has no schedule, so nobody has asked for a window that could be missing",
+            next_step=f"write 'schedule' into deployments/jobs/{job}.yaml, or list its runs: lamplighter runs {job}",
+        )
+    first, now = definition.window.parse(since).start if since else None, dt.datetime.now(dt.UTC)
+    found = missing(the_lake(), definition, now=now, since=first)
+    if as_json:
+        echo_json([vars(one) | {"is_late": one.is_late(now)} for one in found])
+    elif not (definition.schedule.active or since):
+        paragraph(
+            f"The schedule of {job} stands still (active: false) and asks for no window. "
+            f"Those that it would have asked for: lamplighter runs {job} --missing --since DATE"
+        )
+    elif not found:
+        paragraph(f"No window of {job} is missing{f' since {since}' if since else ''}.")
+    else:
+        table(MISSING_COLUMNS, [_missing_row(one, now) for one in found[-_MOST_MISSING:]])
+        paragraph(_fill(job, found))
+
+
+def _missing_row(one: Missing, now: dt.datetime) -> tuple[str, ...]:
+    due = f"{one.due_at:%Y-%m-%d %H:%M} UTC" if one.due_at else ""
+    return (
+        one.as_of,
+        one.state,
+        f"{one.tick:%Y-%m-%d %H:%M} UTC",
+        f"{due}, late" if one.is_late(now) else due,
+        one.run_id or "",
+    )
+
+
+def _fill(job: str, found: list[Missing]) -> str:
+    """How many are missing, and the one command that fills them: those between that are published are skipped."""
+    shown = f", of which the last {_MOST_MISSING} are shown" if len(found) > _MOST_MISSING else ""
+    count = "1 window is" if len(found) == 1 else f"{len(found):,} windows are"
+    return (
+        f"{count} missing{shown}. Next: lamplighter backfill {job} --from {found[0].as_of} --to {found[-1].as_of} "
+        '--reason "windows were missed"'
+    )
 
 
 def run_row(manifest: Manifest) -> tuple[object, ...]:
@@ -86,7 +158,8 @@ def verdict_in_words(manifest: Manifest) -> str:
     if manifest.state in ("superseded", "withdrawing", "withdrawn"):
         return manifest.state
     words = (manifest.verdict or manifest.state).replace("_", " ")
-    return f"{words}, restored" if manifest.is_published and manifest.restored else words
+    marks = [*(["accepted"] if manifest.accepted else []), *(["restored"] if manifest.restored else [])]
+    return ", ".join([words, *marks]) if manifest.is_published else words
 
 
 def _tell(manifest: Manifest) -> None:
@@ -107,6 +180,8 @@ def _tell(manifest: Manifest) -> None:
 
 
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+    from tasks.core.pages.verdicts import acceptance  # noqa: PLC0415
+
     rows, model = manifest.rows, manifest.model
     facts = [
         ("window", f"{manifest.window.start:%Y-%m-%d %H:%M} to {manifest.window.end:%Y-%m-%d %H:%M} UTC"),
@@ -115,8 +190,10 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
             f"{rows.pulled:,} pulled = {rows.scored:,} scored + {rows.quarantined:,} quarantined + {rows.duplicates:,} duplicates",
         ),
         *(("", f"{count:,} x {reason}") for reason, count in manifest.quarantine_reasons.items()),
+        *([("changes", manifest.changes.sentence)] if manifest.changes else []),
         *([("volume", manifest.volume.sentence)] if manifest.volume else []),
         *(("schema", f"{one.sentence} ({one.consequence})") for one in manifest.schema_changes),
+        *(("accepted", acceptance(one)) for one in manifest.acceptances),
         ("model", f"{model.name}/{model.version:04d} ({model.alias}), digest {model.digest[:16]}"),
         *([("", f"{model.origin} of MLflow's registry")] if model.origin else []),
         *([("", model.loaded_by)] if model.loaded_by else []),

@@ -1,31 +1,24 @@
-"""Commands for a version that was wrong: rollback, recall, and backfill, which scores its windows again."""
+"""Commands for a version that was wrong: rollback and recall. What it wrote is scored again by `backfill`."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows.cli import app
-from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.many import PlanOption, RepullOption, lines, raise_worst, summary_of
+from flows.cli.output import echo_json, paragraph, table
 from flows.cli.places import the_lake, the_registry
-from flows.cli.run import AsJson, JobArgument, ModelArgument, definition_of, given_reason, run_flow
-from tasks.core.errors import Incomplete, PartlyBlocked
+from flows.cli.run import AsJson, ModelArgument, given_reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tasks.core.runs.recalling.backfill import Backfilled, Plan, Wanted
     from tasks.core.runs.recalling.recalls import Recall, RecalledWindow
     from tasks.core.runs.recalling.rollback import RolledBack
-
-PlanOption = Annotated[bool, typer.Option("--plan", help="Say what would be done, and change nothing.")]
-RepullOption = Annotated[
-    bool, typer.Option("--repull", help="Windows are scored again from their source, not from the kept snapshots.")
-]
-_MOST_LINES = 50
 
 
 @app.command()
@@ -71,68 +64,12 @@ def recall(
     # What can be said at once is said without waiting for Prefect.
     the_registry().check_known(model, version)
     arguments = (model, version, given_reason(reason), False, keep_until_replaced, repull)
-    record, error = _summary_of("flows.recall", "recall", *arguments, debug=bool(context.obj))
+    record, error = summary_of("flows.recall", "recall", *arguments, debug=bool(context.obj))
     if as_json:
         echo_json(record.model_dump(mode="json"))
     else:
         _tell_recall(record, set(the_registry().aliases(model)))
-    _raise(error, as_json=as_json)
-
-
-@app.command()
-def backfill(
-    context: typer.Context,
-    job: JobArgument,
-    *,
-    first: Annotated[
-        str, typer.Option("--from", help="The first window of a range; without it those that a recall has queued.")
-    ] = "",
-    last: Annotated[str, typer.Option("--to", help="The last window, included; without it the first alone.")] = "",
-    reason: Annotated[str, typer.Option(help="Why; it stays in the manifests.")] = "",
-    queued: Annotated[
-        bool,
-        typer.Option("--queued", help="Only windows that a recall has queued; of a range those in it."),
-    ] = False,
-    rescore: Annotated[bool, typer.Option("--rescore", help="Score windows again that are published.")] = False,
-    repull: RepullOption = False,
-    plan: PlanOption = False,
-    as_json: AsJson = False,
-) -> None:
-    """Score a range of windows, or those that a recall has queued, oldest first. Finished ones are left alone."""
-    from tasks.core.runs.recalling.backfill import Wanted  # noqa: PLC0415
-
-    wanted = Wanted(job=job, first=first, last=last, reason=reason, queued=queued, rescore=rescore, repull=repull)
-    planned = _planned(wanted)
-    if plan:
-        echo_json(planned.model_dump(mode="json")) if as_json else _tell_due(planned)
-        return
-    arguments = (job, first, last, reason, queued, rescore, repull)
-    summary, error = _summary_of("flows.backfill", "backfill", *arguments, debug=bool(context.obj))
-    echo_json(summary.model_dump(mode="json")) if as_json else _tell_backfill(summary)
-    _raise(error, as_json=as_json)
-
-
-def _summary_of(
-    module: str, name: str, *arguments: object, debug: bool
-) -> tuple[Any, Incomplete | PartlyBlocked | None]:
-    """What a flow over many windows did; also where some of them are not done, with the error that says so."""
-    try:
-        return run_flow(module, name, *arguments, debug=debug), None
-    except (Incomplete, PartlyBlocked) as error:
-        return error.summary, error
-
-
-def _raise(error: Incomplete | PartlyBlocked | None, *, as_json: bool) -> None:
-    if error is not None and as_json:
-        raise typer.Exit(error.exit_code)
-    if error is not None:
-        raise error
-
-
-def _planned(wanted: Wanted) -> Plan:
-    from tasks.core.runs.recalling import backfill as windows  # noqa: PLC0415
-
-    return windows.plan(the_lake(), definition_of(wanted.job).job, wanted)
+    raise_worst(error, as_json=as_json)
 
 
 def _tell_rollback(moved: RolledBack) -> None:
@@ -147,7 +84,7 @@ def _tell_rollback(moved: RolledBack) -> None:
     paragraph(f"Readers still see what version {moved.left} has written:")
     table(
         ("job", "window", "rows"),
-        _lines((one.job, one.as_of, f"{one.rows:,}") for one in moved.windows),
+        lines((one.job, one.as_of, f"{one.rows:,}") for one in moved.windows),
         numbers=("rows",),
     )
     paragraph(f"If it was wrong, and not merely worse, withdraw it: {moved.recall_command}")
@@ -162,7 +99,7 @@ def _tell_plan(foreseen: Recall) -> None:
     )
     if windows:
         rows = ((one.job, one.as_of, f"{one.rows:,}", _instead(one), f"{one.rescore_seconds:.1f}") for one in windows)
-        table(("job", "window", "rows", "readers will see", "seconds"), _lines(rows), numbers=("rows", "seconds"))
+        table(("job", "window", "rows", "readers will see", "seconds"), lines(rows), numbers=("rows", "seconds"))
         paragraph(
             f"Scoring them again: about {sum(one.rescore_seconds for one in windows):,.0f} s by their last runs, "
             f"{sum(one.snapshot_rows for one in windows):,} rows, {sum(one.snapshot_bytes for one in windows):,} bytes of snapshots"
@@ -175,7 +112,7 @@ def _tell_recall(record: Recall, named_now: set[str]) -> None:
     paragraph(f"{str(record)[:1].upper()}{str(record)[1:]}.")
     if record.windows:
         rows = ((one.job, one.as_of, f"{one.rows:,}", one.state, _instead(one)) for one in record.windows)
-        table(("job", "window", "rows", "its rows are", "readers see"), _lines(rows), numbers=("rows",))
+        table(("job", "window", "rows", "its rows are", "readers see"), lines(rows), numbers=("rows",))
     _tell_notes(record)
     for alias in sorted(set(record.aliases) - named_now):
         option = "" if alias == "production" else f" --alias {alias}"
@@ -199,24 +136,6 @@ def _tell_notes(record: Recall) -> None:
         paragraph(f"Passed over: {sentence}")
 
 
-def _tell_due(planned: Plan) -> None:
-    paragraph(f"{len(planned.due)} windows are due, {len(planned.ended)} are not. Nothing was changed.")
-    rows = (
-        (one.as_of, "snapshot" if one.from_snapshot else "source", f"{one.rows:,}", f"{one.seconds:.1f}", one.reason)
-        for one in planned.due
-    )
-    if planned.due:
-        table(("window", "read from", "rows", "seconds", "why"), _lines(rows), numbers=("rows", "seconds"))
-
-
-def _tell_backfill(summary: Backfilled) -> None:
-    told = ((one.as_of, one.outcome, one.why) for one in summary.windows)
-    if summary.windows:
-        table(("window", "outcome", "why"), _lines(told))
-        console.print()
-    paragraph(f"{str(summary)[:1].upper()}{str(summary)[1:]}.")
-
-
 def _instead(window: RecalledWindow) -> str:
     """What readers see in the place of the version's rows."""
     if window.state == "kept":
@@ -229,17 +148,6 @@ def _instead(window: RecalledWindow) -> str:
 def _to_pull(windows: Iterable[RecalledWindow]) -> str:
     count = sum(one.must_be_pulled for one in windows)
     return f"; {count} of them without a kept snapshot, to be pulled again" if count else ""
-
-
-def _lines(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """The first rows, and how many more there are."""
-    found = list(rows)
-    more = (
-        [("...", f"and {len(found) - _MOST_LINES} more", *[""] * (len(found[0]) - 2))]
-        if len(found) > _MOST_LINES
-        else []
-    )
-    return [*found[:_MOST_LINES], *more]
 
 
 def _write_model_page(model: str) -> None:

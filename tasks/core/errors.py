@@ -11,6 +11,7 @@ LamplighterError                       exit  what happened
 │   ├── WindowBlocked                        the window cannot be pulled (empty, past and not replayable)
 │   ├── SourceLate                           the source was not ready in time
 │   ├── PartlyBlocked                        some windows of several are blocked, and none failed
+│   ├── ReleaseRefused                       a release is not as it was made, or may not be installed here
 │   └── NotPromoted                          a version does not pass the gate, or a person said no
 ├── WindowFinished                      0    the window is published already: there was nothing to do
 ├── NothingToDo                         0    all is as it was asked for
@@ -21,6 +22,7 @@ LamplighterError                       exit  what happened
 │   ├── LakeFull                             no space left
 │   └── LakeCorrupt                          a file is not what its record says
 ├── WorkerError                         1    a child process died or overran its time limit
+├── OrchestrationError                  1    the Prefect server did not answer, or one of its processes would not run
 ├── ChallengerFailed                    1    the challenger did not score a window; production's rows stand
 └── NotConserved                        1    rows in and rows out differ: nothing was published
 """
@@ -106,6 +108,10 @@ class PartlyBlocked(Blocked):
     summary: object = None
 
 
+class ReleaseRefused(Blocked):
+    """A release's file is not as it was made, or what it holds does not do here what it did at home."""
+
+
 class NotPromoted(Blocked):
     """A version does not pass the gate, or somebody said no; `verdict` is the gate's, as JSON."""
 
@@ -152,6 +158,10 @@ class LakeCorrupt(LakeError):
 
 class WorkerError(LamplighterError):
     """A child process died, or overran its time limit."""
+
+
+class OrchestrationError(LamplighterError):
+    """The Prefect server did not answer or refused, or one of its processes would not run."""
 
 
 class ChallengerFailed(LamplighterError):

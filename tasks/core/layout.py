@@ -35,6 +35,15 @@ def workspace(job: str, as_of: str, run_id: str) -> str:
     return f"{runs(job, as_of)}/{run_id}"
 
 
+def dry_runs(job: str, as_of: str) -> str:
+    """The folder of what a window's last dry run made: no table, and no run."""
+    return f"dry_runs/{job}/as_of={as_of}"
+
+
+def dry_run(job: str, as_of: str, run_id: str) -> str:
+    return f"{dry_runs(job, as_of)}/{run_id}"
+
+
 def superseded_runs(job: str, as_of: str) -> str:
     """The folder of what a window showed before."""
     return f"superseded/{job}/as_of={as_of}"
@@ -67,6 +76,24 @@ def queued(job: str, as_of: str) -> str:
     return f"{queue(job)}/as_of={as_of}.json"
 
 
+def watched(job: str) -> str:
+    """Since when somebody looks after the deadlines of a job."""
+    return f"alerts/{job}/watched_since"
+
+
+DEADLINES_LOCK = "locks/deadlines of all jobs.lock"
+
+
+def told_late(job: str, as_of: str, due: str) -> str:
+    """That a window was told to be late, past this deadline."""
+    return f"alerts/{job}/as_of={as_of}/late-{due}.json"
+
+
+def looked_at(job: str, as_of: str) -> str:
+    """When the source was last found to hold what readers see."""
+    return f"revisits/{job}/as_of={as_of}.json"
+
+
 def model(name: str) -> str:
     """The folder of a model in the registry."""
     return f"models/{name}"
@@ -78,6 +105,15 @@ def recall_record(model: str, version: int) -> str:
 
 def lock(job: str, as_of: str) -> str:
     return f"locks/{job} {as_of}.lock"
+
+
+def revisits_lock(job: str) -> str:
+    return f"locks/revisits of {job}.lock"
+
+
+def dry_run_lock(job: str, as_of: str) -> str:
+    """A name of its own: a dry run keeps no other run from its window."""
+    return f"locks/{job} {as_of} dry run.lock"
 
 
 def mirror_lock(model: str) -> str:
@@ -93,8 +129,12 @@ def window_page(job: str, as_of: str) -> str:
     return f"reports/{job}/as_of={as_of}.html"
 
 
-def docs_page(job: str, as_of: str) -> str:
-    return f"reports/{job}/as_of={as_of}.expectations.html"
+def docs_page(job: str, as_of: str, *, dry_run: bool = False) -> str:
+    return f"reports/{job}/as_of={as_of}{'.dry-run' if dry_run else ''}.expectations.html"
+
+
+def dry_run_page(job: str, as_of: str) -> str:
+    return f"reports/{job}/as_of={as_of}.dry-run.html"
 
 
 def index_page(job: str) -> str:
@@ -112,6 +152,36 @@ def verdict_page(model: str, version: int, number: int) -> str:
 
 
 HOME_PAGE = "reports/index.html"
+HOME_LOCK = "locks/the list of all jobs.lock"
+
+
+def index_lock(job: str) -> str:
+    return f"locks/index of {job}.lock"
+
+
+def releases(job: str) -> str:
+    """The folder of what was installed of a job: one record a release, numbered."""
+    return f"releases/{job}"
+
+
+def release_record(job: str, number: int) -> str:
+    return f"{releases(job)}/{number:04d}.json"
+
+
+def release_kept(job: str, number: int) -> str:
+    """The folder of the project's files as they were before a release was installed."""
+    return f"{releases(job)}/kept/{number:04d}"
+
+
+def release_wheel(digest: str) -> str:
+    """Where the wheel of a release waits to be installed. No job's name begins with _."""
+    return f"releases/_wheels/{digest[:16]}"
+
+
+# One at a time: whoever comes next finds what a kill left here.
+RELEASE_STAGING = "releases/.staging"
+RELEASE_JOURNAL = f"{RELEASE_STAGING}/journal.json"
+INSTALL_LOCK = "locks/the installation of releases.lock"
 
 
 FIGURES = "figures.json"  # In a workspace: what its page draws.

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from tasks.core.errors import DefinitionError
+
+PREFIX = "LAMPLIGHTER_"
 _ENV_FILE = ".env"
+_LONGEST_SHOWN = 80
+
+
+def _lower(given: object) -> object:
+    """Prefect and most tools write INFO; both are meant."""
+    return given.strip().lower() if isinstance(given, str) else given
+
+
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
 
 class Settings(BaseSettings):
     """What an installation decides: LAMPLIGHTER_<NAME> in the environment, else in `.env` where the command is typed."""
 
     model_config = SettingsConfigDict(
-        env_prefix="LAMPLIGHTER_",
+        env_prefix=PREFIX,
         env_file=_ENV_FILE,
         frozen=True,
         # .env holds the variables of other tools too.
@@ -23,13 +38,84 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    lake: str = "./lake"
-    project: str = "."
+    lake: Annotated[str, Field(description="The folder that everything is published into.")] = "./lake"
+    project: Annotated[str, Field(description="The folder that holds `deployments/jobs/` and `expectations/`.")] = "."
+    log_format: Annotated[
+        LogFormat, Field(description="`text`, or `json`: one object a line, with job, as_of and run_id.")
+    ] = "text"
+    log_level: Annotated[
+        LogLevel | None,
+        Field(
+            description="From which level on lines go to standard error: `debug`, `info`, `warning`, `error`. "
+            "Not set: `info` in a worker, none in a command that is typed."
+        ),
+    ] = None
+    pages_url: Annotated[
+        str,
+        Field(
+            pattern=r"^(https?://[^\s<>]+)?$",
+            description="Where people open what `lamplighter pages` serves, as `http://127.0.0.1:8090`: a run's page in "
+            "the Prefect UI links to its report there. Not set: it names the file.",
+        ),
+    ] = ""
+    pages_host: Annotated[str, Field(min_length=1, description="Where `lamplighter pages` listens.")] = "127.0.0.1"
+    pages_port: Annotated[int, Field(ge=0, le=65535, description="Its port; 0 takes a free one.")] = 8090
+    pages_names: Annotated[
+        str,
+        Field(
+            description="The host names, with commas between, by which browsers may ask for the pages; `*` is any. "
+            "Another site that points its name here gets nothing."
+        ),
+    ] = "localhost,127.0.0.1,[::1]"
+
+    def __init__(self, **given: Any) -> None:
+        """DefinitionError names the variable, what it holds and what is allowed."""
+        try:
+            super().__init__(**given)
+        except ValidationError as error:
+            raise _wrong(error) from error
+        except UnicodeDecodeError as error:
+            raise DefinitionError(
+                f"the file {_ENV_FILE} is not UTF-8 text ({error.reason} at byte {error.start})",
+                next_step=f"mend or remove {_ENV_FILE}",
+            ) from error
 
 
 def environment(name: str) -> str | None:
     """The value of a variable, of the environment before `.env`; None where it is not set, or empty."""
     return os.environ.get(name) or dotenv_values(_ENV_FILE).get(name) or None
+
+
+def whole_environment() -> dict[str, str]:
+    """Every variable, the environment's before those of `.env`: what a child finds that starts in another folder."""
+    return {name: value for name, value in dotenv_values(_ENV_FILE).items() if value} | dict(os.environ)
+
+
+def given_names() -> list[str]:
+    """The variables of ours that the environment or `.env` sets, known or not."""
+    names = {*os.environ, *dotenv_values(_ENV_FILE)}
+    return sorted(name for name in names if name.upper().startswith(PREFIX))
+
+
+def _wrong(error: ValidationError) -> DefinitionError:
+    faults = [
+        f"{PREFIX}{'.'.join(map(str, one['loc'])).upper()} is {_shown(one['input'])}: {_said(one['msg'])}"
+        for one in error.errors(include_url=False)
+    ]
+    return DefinitionError(
+        "; ".join(faults),
+        state="nothing was started",
+        next_step="set it right in the environment or in .env; lamplighter settings shows what each one may be",
+    )
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+
+
+def _said(message: str) -> str:
+    return message[:1].lower() + message[1:]
 
 
 def prepare_prefect(*, quiet: bool) -> None:

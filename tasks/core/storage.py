@@ -27,6 +27,9 @@ from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, LakeFull,
 
 _RENAME_NOREPLACE, _RENAME_EXCHANGE, _AT_FDCWD = 1, 2, -100
 _HIDDEN = ".tmp-"
+BUSY = "is being run by"  # In the message of WindowBusy, behind the name of the lock.
+# Whoever only looks whether a lock is held has it for some microseconds: nobody is refused for that.
+_A_LOOK_SECONDS = 0.05
 
 
 def _ignore(_change: str, _key: str) -> None:
@@ -68,11 +71,21 @@ class Folder:
         with _lake_errors("look at", self.path(key)):
             return self.path(key).exists()
 
+    def holds_file(self, key: str) -> bool:
+        """Whether the key names a plain file that lies in this folder when every link has been followed."""
+        path = self.path(key)
+        try:
+            # A loop of links is a RuntimeError.
+            real = path.resolve(strict=True)
+            return real.is_file() and real.is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError):
+            return False
+
     def names(self, key: str = "") -> list[str]:
         """The sorted names in a folder, without hidden ones; none where there is no folder."""
         with _lake_errors("list", self.path(key)):
             try:
-                return sorted(path.name for path in self.path(key).iterdir() if not path.name.startswith("."))
+                return sorted(name for name in os.listdir(self.path(key)) if not name.startswith("."))
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
@@ -109,6 +122,11 @@ class Folder:
         """The hex SHA-256 of a file, read in blocks."""
         with _lake_errors("read", self.path(key)), self.path(key).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def is_locked(self, key: str) -> bool:
+        """Whether a process holds the lock of this name now. A look, which keeps nobody from taking it."""
+        with _lake_errors("look at", self.path(key)):
+            return _is_held(self.path(key))
 
     def parquet(self, key: str) -> TableReader:
         """An open Parquet file; LakeCorrupt where it is not one."""
@@ -241,7 +259,7 @@ class Lake(Folder):
         path = self.path(key)
         with _lake_errors("lock", path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = _acquire(path, time.monotonic() + wait_seconds)
+            descriptor = _acquire(path, time.monotonic() + max(wait_seconds, _A_LOOK_SECONDS))
         try:
             with _lake_errors("lock", path):
                 os.ftruncate(descriptor, 0)
@@ -465,6 +483,21 @@ def _acquire(path: Path, deadline: float) -> int:
                 os.close(descriptor)
 
 
+def _is_held(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared, and let go at once: who wants the lock meanwhile tries again after a moment.
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _is_named(descriptor: int, path: Path) -> bool:
     """Whether the path still names this file: who held the lock before has removed the file on leaving."""
     try:
@@ -476,7 +509,7 @@ def _is_named(descriptor: int, path: Path) -> bool:
 def _busy(descriptor: int, path: Path) -> WindowBusy:
     holder = os.pread(descriptor, 1000, 0).decode(errors="replace") or "another run"
     return WindowBusy(
-        f"{path.stem} is being run by {holder}",
+        f"{path.stem} {BUSY} {holder}",
         state="that run was not disturbed, and this one changed nothing",
         next_step="wait for it to end, and run it again",
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 
 from joblib.externals.loky import cpu_count
-from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from tasks.core.errors import LamplighterError, WorkerError
 from tasks.core.orphans import end_with_parent
@@ -28,6 +28,7 @@ _IDLE_SECONDS = 600
 # Children that wait for work, each a pool of its own, by the threads that they may use: one that dies, or is killed for
 # its time limit, takes no other batch with it, and the blame falls on the right one. Pools do not share children.
 _idle: dict[tuple[str, int], list[Any]] = {}
+_busy: set[Any] = set()
 _lock = threading.Lock()
 
 
@@ -71,6 +72,10 @@ class Workers:
                 state="complete batches are kept",
                 next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
             ) from error
+        except ShutdownExecutorError as error:
+            raise WorkerError(
+                f"{what} was stopped", state="complete batches are kept", next_step="run it again"
+            ) from error
         finally:
             _give_back(kind, executor, future)
         return result
@@ -86,6 +91,14 @@ def dismiss(pool: str) -> None:
         executor.shutdown(wait=False, kill_workers=True)
 
 
+def stop_children() -> None:
+    """Ends every child that works. Whoever waits for one gets a WorkerError, and waits no longer."""
+    with _lock:
+        working = list(_busy)
+    for executor in working:
+        executor.shutdown(wait=False, kill_workers=True)
+
+
 def threads_of(processes: int) -> int:
     """How many threads each of so many processes may use: processes x threads = cores."""
     return max(1, int(cpu_count()) // processes)
@@ -96,10 +109,13 @@ def _submit(kind: tuple[str, int], function: Callable[..., T], args: Any, kwargs
         with _lock:
             waiting = _idle.setdefault(kind, [])
             executor = waiting.pop() if waiting else _new_child(*kind)
+            _busy.add(executor)
         try:
             return executor, executor.submit(function, *args, **kwargs)
         except BrokenProcessPool:
             # It died while it waited, and nothing was lost: another one takes the work.
+            with _lock:
+                _busy.discard(executor)
             executor.shutdown(wait=False)
 
 
@@ -124,11 +140,12 @@ def _offer_to_the_kernel() -> None:
 
 def _give_back(kind: tuple[str, int], executor: Any, future: Future[Any]) -> None:
     """A child that is done waits for more work; one that is not, because its time was up or the run is stopped, is killed."""
-    if future.done() and not isinstance(future.exception(), BrokenProcessPool):
-        with _lock:
+    with _lock:
+        _busy.discard(executor)
+        if future.done() and not isinstance(future.exception(), BrokenProcessPool | ShutdownExecutorError):
             _idle.setdefault(kind, []).append(executor)
-    else:
-        executor.shutdown(wait=False, kill_workers=True)
+            return
+    executor.shutdown(wait=False, kill_workers=True)
 
 
 def _cause(error: BrokenProcessPool) -> str:

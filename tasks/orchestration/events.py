@@ -3,30 +3,76 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID, uuid4
 
-from prefect.events import emit_event
+from prefect.client.orchestration import get_client
+from prefect.events import Event
 from prefect.logging import get_logger
+from prefect.runtime import flow_run
 
-BLOCKED = "lamplighter.run.blocked"
-FAILED = "lamplighter.run.failed"
-LATE = "lamplighter.run.late"
-PUBLISHED = "lamplighter.run.published"
-SOURCE_LATE = "lamplighter.source.late"
+from tasks.core.events import (
+    AS_OF_LABEL,
+    BLOCKED,
+    EVENT_LABEL,
+    FAILED,
+    JOB_LABEL,
+    LATE,
+    OWNER_LABEL,
+    PUBLISHED,
+    SOURCE_LATE,
+    WINDOW,
+)
+
+__all__ = ["BLOCKED", "FAILED", "LATE", "PUBLISHED", "SOURCE_LATE", "tell"]
+
+_LONGEST = 2000  # Characters of a sentence: a chat cuts what is longer, and a person has stopped reading.
+# Nobody is to wait for an alarm longer than for a stage.
+_HTTP = {"timeout": 15.0}
 
 
-def tell(event: str, job: str, as_of: str, *, owner: str, payload: dict[str, Any]) -> None:
-    """Emits an event of one window. A server that does not answer must not cost the run: the lake holds the truth."""
+def tell(
+    event: str, job: str, as_of: str, *, owner: str, payload: dict[str, Any], event_id: UUID | None = None
+) -> bool:
+    """Sends an event of one window; whether the server has taken it. Sent again under the same id it is the same event.
+
+    A server that does not answer must not cost the run: the lake holds the truth. Sent by a request, and not by
+    Prefect's background thread, which cannot say whether anybody heard it.
+    """
     try:
-        emit_event(
+        made = Event(
+            id=event_id or uuid4(),
             event=event,
             resource={
-                "prefect.resource.id": f"lamplighter.window.{job}.{as_of}",
+                "prefect.resource.id": f"{WINDOW}.{job}.{as_of}",
                 "prefect.resource.name": f"{job} {as_of}",
-                "lamplighter.job": job,
-                "lamplighter.as_of": as_of,
-                "lamplighter.owner": owner,
+                JOB_LABEL: job,
+                AS_OF_LABEL: as_of,
+                OWNER_LABEL: owner,
+                EVENT_LABEL: event,
             },
-            payload=payload,
+            related=_this_run(),
+            payload={key: value[:_LONGEST] if isinstance(value, str) else value for key, value in payload.items()},
         )
+        _send(made)
     except Exception as error:  # noqa: BLE001
         get_logger("lamplighter").warning("The event %s of %s %s was not sent: %s", event, job, as_of, error)
+        return False
+    return True
+
+
+def _this_run() -> list[dict[str, str]]:
+    if not flow_run.id:
+        return []
+    return [
+        {
+            "prefect.resource.id": f"prefect.flow-run.{flow_run.id}",
+            "prefect.resource.role": "flow-run",
+            "prefect.resource.name": flow_run.name or "",
+        }
+    ]
+
+
+def _send(event: Event) -> None:
+    with get_client(sync_client=True, httpx_settings=dict(_HTTP)) as client:
+        path: Any = "/events"
+        client.request("POST", path, json=[event.model_dump(mode="json")]).raise_for_status()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -33,13 +33,15 @@ def validate_output_batch(task: Validation, batch: int) -> BatchMeasure:
     return validating.measure_batch(_suite(task), *_rows_to_publish(task, batch))
 
 
-def conclude_output_suite(task: Validation, measures: Sequence[BatchMeasure]) -> SuiteRecord:
-    """The output suite's result on the whole window."""
+def conclude_output_suite(
+    task: Validation, measures: Sequence[BatchMeasure], accepted: Collection[int]
+) -> SuiteRecord:
+    """The output suite's result on the whole window; `accepted` are the places of what may fail this once."""
     suite = _suite(task)
     whole = None
     if validating.whole_table_columns(suite):
         whole = validating.measure_whole(suite, partial(_read_batches, task))
-    return suite_record(validating.conclude(suite, measures, whole))
+    return suite_record(validating.conclude(suite, measures, whole).accepting(accepted))
 
 
 def _read_batches(task: Validation, columns: Sequence[str]) -> Iterator[tuple[pa.Table, rejects.Rows]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 
@@ -59,14 +59,19 @@ def validate_batch(task: Validation, batch: int) -> BatchMeasure:
     return replace(measure, rejects_table=REJECTS_SCHEMA.empty_table())
 
 
-def conclude_suite(task: Validation, measures: Sequence[BatchMeasure], title: str) -> tuple[SuiteRecord, str]:
-    """The suite's result on the whole window, and its page; what needs the whole table reads its own columns once more."""
+def conclude_suite(
+    task: Validation, measures: Sequence[BatchMeasure], title: str, accepted: Collection[int]
+) -> tuple[SuiteRecord, str]:
+    """The suite's result on the whole window, and its page; what needs the whole table reads its own columns once more.
+
+    `accepted` are the places of the expectations that may fail this once.
+    """
     suite = _suite(task.definition)
     whole = None
     if validating.whole_table_columns(suite):
         whole = validating.measure_whole(suite, partial(_read_batches, task))
         rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.VALIDATED_WHOLE}", whole.rejects_table)
-    result = validating.conclude(suite, measures, whole)
+    result = validating.conclude(suite, measures, whole).accepting(accepted)
     return suite_record(result), validating.render_data_docs(result, title)
 
 

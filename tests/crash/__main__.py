@@ -20,11 +20,10 @@ from dataclasses import dataclass
 # A process whose libraries have started threads is not one to fork.
 os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
-import flows.score
 from tasks.core.rows import rejects
 from tasks.core.runs import publication
 from tasks.core.runs.recalling import withdrawal
-from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect
+from tests.crash.harness import CASES, FIRST, Bench, Broken, run_without_prefect, the_flow
 from tests.crash.points import install_faults, install_kills
 from tests.crash.recalling import RECALLS, RecallBench
 from tests.flows.conftest import DAY, make_project, readings
@@ -196,7 +195,7 @@ def _warm_up(root: pathlib.Path) -> None:
     world.write_rows(readings())
     os.environ |= {"LAMPLIGHTER_PROJECT": str(world.folder), "LAMPLIGHTER_LAKE": str(world.lake.root)}
     run_without_prefect(FIRST)
-    flows.score.score.fn.__wrapped__("readings", DAY, "")
+    the_flow("readings", DAY, "")
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ file of the lake. A fork of a process that has imported everything costs a few m
 """
 
 import datetime as dt
+import inspect
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ class Case:
     rescore: str = ""
     three_step_swaps: bool = False
     takes_up: bool = False  # The run that stood is run again: its snapshot is kept.
+    accept: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,8 @@ class Bench:
             raise Broken(f"{self.case.name}: no manifest is published")
         said = found.model_dump(mode="json")
         said["files"].pop(layout.METRICS)
+        for one in said["acceptances"]:
+            one.pop("at")
         return {key: value for key, value in said.items() if key not in _OF_TIME}
 
     def _has_new_snapshot(self) -> bool:
@@ -220,7 +224,8 @@ def _in_child(
     points = install(folder / "lake") if install else None
     said: dict[str, object] = {}
     try:
-        manifest = flows.score.score.fn.__wrapped__("readings", DAY, case.rescore)
+        why = "it is right" if case.accept else ""
+        manifest = the_flow("readings", DAY, case.rescore, accept=case.accept, reason=why)
         said["outcome"] = "published" if manifest.is_published else f"{manifest.state} {manifest.verdict}"
     except BaseException as error:
         said = {"outcome": type(error).__name__, "ours": isinstance(error, LamplighterError)}
@@ -233,9 +238,13 @@ def _in_child(
         json.dump(said, file)
 
 
+# The flow's own body, without what tells Prefect of it.
+the_flow = inspect.unwrap(flows.score.score.fn)
+
+
 def run_without_prefect(clock: dt.datetime) -> None:
     """From here on stages are plain functions, all batches are worked on in this process, and pulls end at `clock`."""
-    Stage.__call__ = lambda self, *args: self.task.fn.__wrapped__(*args)
+    Stage.__call__ = lambda self, *args, **kwargs: self.task.fn.__wrapped__(*args, **kwargs)
     flows.score.on_each = lambda stage, run, dealt: [stage.task.fn.__wrapped__(run, one) for one in dealt]
     shards.worker_count = lambda *_: 0
     tasks.report._write_artifacts = lambda *_: None
@@ -290,6 +299,20 @@ def _prepare_republication_with_quarantine(world: World) -> None:
     world.write_rows(pd.concat([rows, rows.iloc[[11]], rows.iloc[[13]].assign(x=99.0)]))
 
 
+def _prepare_acceptance(world: World) -> None:
+    """The window is blocked, and its source has forgotten the rows that were."""
+    world.change_job(limits__batch_rows=40)
+    rows = readings(60)
+    rows.loc[3, "kind"] = "lukewarm"
+    world.write_rows(rows)
+    too_few = {"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 100}, "severity": "critical"}
+    suite = json.loads((world.folder / "expectations/readings.json").read_text())
+    world.write_suite(*suite["expectations"], too_few)
+    ended = run_forked(world.folder, Case("before", _prepare_acceptance), BEFORE, None, None)
+    assert ended.outcome == "Blocked", ended
+    (world.folder / "data/a.parquet").unlink()
+
+
 def _prepare_mending(world: World) -> None:
     """The published file is damaged, and the same rows are scored again: a run takes its own place."""
     _prepare_new(world)
@@ -306,5 +329,6 @@ CASES = {
         Case("republish with quarantine", _prepare_republication_with_quarantine, "other rows"),
         Case("republish in three steps", _prepare_republication, "other rows", three_step_swaps=True),
         Case("mend", _prepare_mending, "it is damaged", takes_up=True),
+        Case("accept", _prepare_acceptance, accept=("expect_table_row_count_to_be_between",)),
     )
 }

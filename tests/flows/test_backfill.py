@@ -56,8 +56,12 @@ def outcomes(state):
     return {one.as_of: one.outcome for one in summary.windows}
 
 
-def filled(first=DAYS[0], last=DAYS[2], reason="it was never scored", **options):
-    return backfill("readings", first, last, reason, **options, return_state=True)
+def filled(first=DAYS[0], last=DAYS[2], reason="it was never scored", at_once=1, **options):
+    return backfill("readings", first, last, reason, at_once=at_once, **options, return_state=True)
+
+
+def emptied(**options):
+    return backfill("readings", at_once=1, **options, return_state=True)
 
 
 # -- ranges ------------------------------------------------------------------------------------------------------------
@@ -74,7 +78,8 @@ def test_every_window_of_the_range_is_scored_and_finished_ones_are_left_alone(da
     assert outcomes(state) == {DAYS[0]: "done", DAYS[1]: "skipped", DAYS[2]: "done"}
     assert days.partition_bytes(DAYS[1]) == before
     assert len(days.table()) == 303
-    assert days.published(DAYS[0]).trigger.rescore_reason == "it was never scored"
+    trigger = days.published(DAYS[0]).trigger
+    assert (trigger.kind, trigger.accept_reason) == ("score", "it was never scored")
     assert outcomes(filled()) == dict.fromkeys(DAYS, "skipped")
 
 
@@ -87,13 +92,7 @@ def test_a_window_that_is_blocked_stops_no_other_and_the_worst_says_how_it_ended
     assert outcomes(state) == {DAYS[0]: "done", DAYS[1]: "blocked", DAYS[2]: "done"}
     assert "101 of 101 rows" in state.message
 
-    (days.folder / "data/2.parquet").unlink()
     days.write_rows(readings(101, DAYS[1]), "1.parquet")
-    with days.lake.lock(f"locks/readings {DAYS[1]}.lock", holder="run quick-owl"):
-        state = filled()
-    assert state.name == "Failed"
-    assert outcomes(state)[DAYS[1]] == "failed"
-    assert "is being run by run quick-owl" in state.message
     assert outcomes(filled())[DAYS[1]] == "done"
 
 
@@ -105,6 +104,21 @@ def test_rescore_pulls_and_scores_finished_windows_again(days):
 
     assert outcomes(state) == {DAYS[0]: "skipped", DAYS[1]: "done", DAYS[2]: "skipped"}
     assert len(days.table()) == 100 + 50 + 102
+    assert filled(reason="the feed was mended", rescore=True, stop_after=1).message.startswith(
+        "backfill of readings: 0 done, 3 skipped"
+    )
+
+
+def test_only_if_changed_replaces_what_the_source_has_changed_and_leaves_the_rest(days):
+    filled()
+    before = days.partition_bytes(DAYS[0])
+    days.write_rows(readings(50, DAYS[1]), "1.parquet")
+
+    state = filled(reason="late rows", only_if_changed=True)
+
+    assert outcomes(state) == {DAYS[0]: "skipped", DAYS[1]: "done", DAYS[2]: "skipped"}
+    assert (len(days.table()), days.partition_bytes(DAYS[0])) == (100 + 50 + 102, before)
+    assert days.published(DAYS[1]).trigger.rescore_reason == "late rows"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +144,7 @@ def test_queued_windows_are_scored_from_the_snapshots_that_were_kept_and_leave_t
     for path in (waiting.folder / "data").iterdir():
         path.unlink()
 
-    state = backfill("readings", queued=True, return_state=True)
+    state = emptied(queued=True)
 
     assert state.is_completed(), state.message
     assert outcomes(state) == dict.fromkeys(DAYS, "done")
@@ -141,11 +155,11 @@ def test_queued_windows_are_scored_from_the_snapshots_that_were_kept_and_leave_t
     assert (manifest.trigger.from_snapshot, manifest.trigger.snapshot_of) == (True, withdrawn.name)
     assert manifest.trigger.rescore_reason == "version 2 of readings was recalled: it learnt from the future"
     assert "queued to be scored" not in (waiting.folder / f"lake/reports/readings/as_of={DAYS[0]}.html").read_text()
-    assert outcomes(backfill("readings", queued=True, return_state=True)) == {}
+    assert outcomes(emptied(queued=True)) == {}
 
 
 def test_the_rows_are_those_of_a_run_that_was_never_recalled(waiting):
-    backfill("readings", return_state=True)
+    emptied()
     scored = waiting.table()
 
     for day in DAYS:
@@ -157,7 +171,7 @@ def test_the_rows_are_those_of_a_run_that_was_never_recalled(waiting):
 def test_repull_reads_the_source_again(waiting):
     waiting.write_rows(readings(7, DAYS[1]), "1.parquet")
 
-    backfill("readings", queued=True, repull=True, return_state=True)
+    emptied(queued=True, repull=True)
 
     assert len(waiting.table()) == 100 + 7 + 102
     assert waiting.published(DAYS[1]).trigger.snapshot_of is None
@@ -170,7 +184,7 @@ def test_a_recall_may_say_that_the_source_is_read_again(days):
     rollback("readings", "version 2 was recalled", return_state=True)
     days.write_rows(readings(7), "0.parquet")
 
-    backfill("readings", return_state=True)
+    emptied()
 
     assert len(days.table()) == 7
 
@@ -179,7 +193,7 @@ def test_a_window_whose_snapshot_is_gone_is_pulled_again(waiting):
     for path in (waiting.folder / "lake/runs").rglob("snapshot.parquet"):
         path.unlink()
 
-    assert backfill("readings", return_state=True).is_completed()
+    assert emptied().is_completed()
     assert len(waiting.table()) == 303
     assert waiting.published(DAYS[0]).trigger.snapshot_of is None
 
@@ -188,7 +202,7 @@ def test_a_window_that_is_blocked_stays_in_the_queue(waiting):
     waiting.change_job(limits__quarantine_share=0.1)
     waiting.write_suite({"type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": 102}})
 
-    state = backfill("readings", return_state=True)
+    state = emptied()
 
     assert state.name == "Blocked"
     assert outcomes(state) == {DAYS[0]: "blocked", DAYS[1]: "blocked", DAYS[2]: "done"}
@@ -208,7 +222,7 @@ def test_what_somebody_has_scored_since_leaves_the_queue_and_is_not_scored_again
     waiting.score(DAYS[1])
     before = waiting.partition_bytes(DAYS[1])
 
-    state = backfill("readings", return_state=True)
+    state = emptied()
 
     assert outcomes(state)[DAYS[1]] == "skipped"
     assert waiting.partition_bytes(DAYS[1]) == before
@@ -223,7 +237,7 @@ def test_what_came_back_is_scored_again_by_the_version_that_is_production_now(da
     add_wrong_version(days)
     assert days.published().model.version == 1
 
-    assert outcomes(backfill("readings", return_state=True)) == {DAY: "done"}
+    assert outcomes(emptied()) == {DAY: "done"}
 
     assert set(days.table()["model_version"]) == {"readings/0003"}
     assert queue.labels(days.lake, "readings") == []
@@ -237,7 +251,7 @@ def test_what_came_back_and_would_be_the_same_again_stands_and_leaves_the_queue(
     rollback("readings", "version 2 was recalled", return_state=True)
     before = days.partition_bytes()
 
-    assert outcomes(backfill("readings", return_state=True)) == {DAY: "done"}
+    assert outcomes(emptied()) == {DAY: "done"}
 
     assert days.partition_bytes() == before
     assert queue.labels(days.lake, "readings") == []
@@ -251,7 +265,7 @@ def test_what_was_kept_until_replaced_is_replaced_in_its_place(days):
     assert set(days.table()["model_version"]) == {"readings/0002"}
     rollback("readings", "version 2 was recalled", return_state=True)
 
-    assert outcomes(backfill("readings", return_state=True)) == {DAY: "done"}
+    assert outcomes(emptied()) == {DAY: "done"}
 
     assert set(days.table()["model_version"]) == {"readings/0001"}
     assert queue.labels(days.lake, "readings") == []
@@ -262,7 +276,7 @@ def test_what_was_kept_until_replaced_is_replaced_in_its_place(days):
 def test_a_version_that_is_recalled_while_the_windows_wait_keeps_them_waiting(waiting):
     recall("readings", 1, "it was wrong as well", return_state=True)
 
-    state = backfill("readings", return_state=True)
+    state = emptied()
 
     assert (state.name, set(outcomes(state).values())) == ("Failed", {"failed"})
     assert queue.labels(waiting.lake, "readings") == list(DAYS)
@@ -271,7 +285,7 @@ def test_a_version_that_is_recalled_while_the_windows_wait_keeps_them_waiting(wa
 def test_an_entry_that_cannot_be_read_is_named_and_the_others_are_scored(waiting):
     waiting.lake.write_bytes(f"queue/readings/as_of={DAYS[1]}.json", b"{}")
 
-    state = backfill("readings", return_state=True)
+    state = emptied()
 
     assert outcomes(state) == {DAYS[0]: "done", DAYS[1]: "failed", DAYS[2]: "done"}
     assert f"as_of={DAYS[1]}.json" in state.message

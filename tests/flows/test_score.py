@@ -178,9 +178,9 @@ def test_the_ui_gets_progress_and_the_same_numbers_as_the_manifest(world):
     with get_client(sync_client=True) as client:
         runs = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]))
         artifacts = {one.key: one for one in client.read_artifacts(artifact_filter=runs)}
-    report = artifacts["readings-2024-05-01-report"]
+    report = artifacts["readings-report"]
     assert "200" in report.data
     assert f"as_of={DAY}.html" in report.data
-    assert artifacts["readings-2024-05-01-rows"].type == "table"
+    assert artifacts["readings-figures"].type == "table"
     for stage in ("validate", "score"):
-        assert artifacts[f"readings-2024-05-01-{stage}"].data == 100
+        assert artifacts[f"readings-{stage}"].data == 100

@@ -1,6 +1,8 @@
 """Two processes, one window: one publishes, the other is told so, and nothing is there twice."""
 
+import contextlib
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -61,6 +63,53 @@ def _is_published_once(world):
     assert not any((lake / "locks").iterdir())
     assert not list(lake.rglob(".*"))
     assert world.table()["sensor"].is_unique
+
+
+def _until(condition, first):
+    deadline = time.monotonic() + 180
+    while not condition():
+        assert first.poll() is None, first.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _waits_for_lock(process):
+    """Whether a process has the window's lock file open, which another one holds."""
+    files = pathlib.Path(f"/proc/{process.pid}/fd")
+    with contextlib.suppress(FileNotFoundError):
+        return any(os.path.realpath(file).endswith(f"readings {DAY}.lock") for file in files.iterdir())
+    return False
+
+
+def _first_and_one_that_waits(world, start):
+    world.change_job(limits__wait_for_window="10min")
+    first = start(world.folder / "go")
+    _until((world.folder / "staged").exists, first)
+    second = start(world.folder)
+    _until(lambda: _waits_for_lock(second), first)
+    assert second.poll() is None
+    return first, second
+
+
+def test_a_second_that_may_wait_finds_the_window_published(world, start):
+    first, second = _first_and_one_that_waits(world, start)
+
+    (world.folder / "go").touch()
+
+    assert "200 of 200 rows scored" in first.communicate(timeout=180)[0]
+    out, error = second.communicate(timeout=180)
+    assert (second.returncode, "is published" in out) == (0, True), out + error
+    _is_published_once(world)
+
+
+def test_a_second_that_waits_takes_over_when_the_first_is_killed(world, start):
+    first, second = _first_and_one_that_waits(world, start)
+
+    first.kill()
+
+    out, error = second.communicate(timeout=180)
+    assert (second.returncode, "200 of 200 rows scored" in " ".join(out.split())) == (0, True), out + error
+    _is_published_once(world)
 
 
 def test_the_second_is_refused_while_the_first_is_at_work(world, start):

@@ -1,5 +1,6 @@
 """Real servers, each started once for all tests that ask for it."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.flows.conftest import make_project, make_warehouse
+
+LAMPLIGHTER = str(Path(sys.executable).with_name("lamplighter"))
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,45 @@ def prefect_server(tmp_path_factory):
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
+        log.close()
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory, prefect_server):
+    """The project `readings`, deployed with Prefect's own command, and a worker that knows where it is."""
+    world = make_project(tmp_path_factory.mktemp("deployed") / "project")
+    make_warehouse(world).close()
+    with served(prefect_server, world, tmp_path_factory.mktemp("elsewhere")):
+        yield world
+
+
+@contextlib.contextmanager
+def served(server, world, elsewhere, *, by_prefect=True, **variables):
+    """Deploys the project, by Prefect's own command or by ours; a worker runs it, with these variables, while the block lasts."""
+    environment = server.environment | {"LAMPLIGHTER_PROJECT": str(world.folder)} | variables
+    made = subprocess.run([LAMPLIGHTER, "deployments"], env=environment, capture_output=True, text=True, check=True)
+    file = world.folder / "deployments/prefect.yaml"
+    file.write_text(made.stdout)
+    assert str(world.folder) not in made.stdout
+    if by_prefect:
+        server.prefect("work-pool", "create", "--type", "process", "lamplighter", cwd=world.folder)
+        server.prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=world.folder)
+    else:
+        subprocess.run([LAMPLIGHTER, "deploy"], env=environment, check=True, stdout=subprocess.DEVNULL)
+    log = (world.folder / "worker.log").open("w")
+    worker = subprocess.Popen(
+        # Started elsewhere: nothing may depend on where a worker happens to stand.
+        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "lamplighter", "--type", "process"],
+        cwd=elsewhere,
+        env=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(timeout=60)
         log.close()
 
 

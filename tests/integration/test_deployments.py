@@ -1,9 +1,9 @@
 """The deployments of `prefect.yaml` on a real Prefect server with a real worker, triggered as the UI does it."""
 
+import json
 import os
 import pathlib
 import subprocess
-import sys
 import uuid
 
 import httpx
@@ -11,11 +11,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.flows.conftest import DAY, make_project, make_warehouse
-from tests.integration.conftest import wait_for
+from tests.flows.conftest import DAY
+from tests.integration.conftest import LAMPLIGHTER, wait_for
 
 ROOT = pathlib.Path(__file__).parents[2]
-LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
 
 
 def test_the_committed_file_is_what_the_jobs_say():
@@ -29,37 +28,6 @@ def test_the_committed_file_is_what_the_jobs_say():
     )
     assert (ROOT / "deployments/prefect.yaml").read_text() == made.stdout
     assert str(ROOT) not in made.stdout
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory, prefect_server):
-    """The project `readings`, deployed with Prefect's own command, and a worker that knows where it is."""
-    world = make_project(tmp_path_factory.mktemp("deployed") / "project")
-    make_warehouse(world).close()
-    environment = prefect_server.environment | {"LAMPLIGHTER_PROJECT": str(world.folder)}
-    made = subprocess.run([LAMPLIGHTER, "deployments"], env=environment, capture_output=True, text=True, check=True)
-    file = world.folder / "deployments/prefect.yaml"
-    file.write_text(made.stdout)
-    assert str(world.folder) not in made.stdout
-    prefect_server.prefect("work-pool", "create", "--type", "process", "lamplighter", cwd=world.folder)
-    prefect_server.prefect(
-        "--no-prompt", "deploy", "--all", "--prefect-file", "deployments/prefect.yaml", cwd=world.folder
-    )
-    log = (world.folder / "worker.log").open("w")
-    worker = subprocess.Popen(
-        # Started elsewhere: nothing may depend on where a worker happens to stand.
-        [sys.executable, "-m", "prefect", "worker", "start", "--pool", "lamplighter", "--type", "process"],
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        env=environment | {"PREFECT_WORKER_QUERY_SECONDS": "1"},
-        stdout=log,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield world
-    finally:
-        worker.terminate()
-        worker.wait(timeout=60)
-        log.close()
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +104,41 @@ def _versions(world):
     if not list(folder.glob("*/*.parquet")):
         return set()
     return set(pd.read_parquet(folder)["model_version"])
+
+
+@pytest.mark.extras
+def test_lamplighter_deploy_does_what_prefect_s_own_command_did(deployed, prefect_server):
+    before = _as_the_server_has_them(prefect_server)
+    done = subprocess.run(
+        [LAMPLIGHTER, "deploy", "--json"],
+        cwd=deployed.folder,
+        env=prefect_server.environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert sorted(told["deployments"]) == sorted(before)
+    assert (told["gone"], told["wrong"]) == ([], {})
+    assert _as_the_server_has_them(prefect_server) == before
+
+
+def _as_the_server_has_them(server):
+    """Every deployment by `flow/name`, without what is of one moment: ids, times, where a worker stands."""
+    with httpx.Client(base_url=server.url, timeout=60) as api:
+        flows = {flow["id"]: flow["name"] for flow in api.post("/flows/filter", json={}).json()}
+        found = api.post("/deployments/filter", json={}).raise_for_status().json()
+        queues = {one["id"]: one["name"] for one in api.post("/work_queues/filter", json={}).json()}
+    passing = {"id", "created", "updated", "last_polled", "status", "version_id", "version_info", "labels"}
+    return {
+        f"{flows[one['flow_id']]}/{one['name']}": {
+            **{key: value for key, value in one.items() if key not in passing},
+            "schedules": [
+                {key: given[key] for key in ("schedule", "active", "parameters")} for given in one["schedules"]
+            ],
+            "work_queue_id": queues[one["work_queue_id"]],
+        }
+        for one in found
+    }

@@ -8,15 +8,29 @@ from typing import Any
 import yaml
 
 from tasks.core.definitions.job import Job
+from tasks.core.definitions.operation import WORK_POOL, revisit_cron
 
-WORK_POOL = "lamplighter"
+# The queues of each work pool: a worker that may start one run more takes it from the first that holds any.
+QUEUES = {"high": 1, "normal": 2, "low": 3, "backfill": 4}
+# A backfill waits for the runs that it asks for: were all of a worker's places held by those that wait, none would end.
+BACKFILLS_AT_ONCE = 2
+
 _HEADER = """\
-# Made from the jobs in deployments/jobs by `lamplighter deployments`; a change belongs there.
+# Made from the jobs in deployments/jobs by `lamplighter deployments > deployments/prefect.yaml`; a change belongs there.
 #
-#   prefect work-pool create --type process lamplighter
+# `lamplighter up` does all of this on one machine, and `lamplighter deploy` the first two steps on any server.
+#
+#   export PREFECT_API_URL=http://127.0.0.1:4200/api
+{pools}
 #   prefect --no-prompt deploy --all --prefect-file deployments/prefect.yaml
-#   LAMPLIGHTER_PROJECT=$PWD prefect worker start --pool lamplighter
+#   LAMPLIGHTER_PROJECT=$PWD prefect worker start --pool {first}
 """
+_POOL = """\
+#   prefect work-pool create --type process {pool}
+#   prefect work-queue create high --pool {pool} --priority 1
+#   prefect work-queue create normal --pool {pool} --priority 2
+#   prefect work-queue create low --pool {pool} --priority 3
+#   prefect work-queue create backfill --pool {pool} --priority 4 --limit {backfills}"""
 _FOR_EACH_JOB = {
     "score": "Scores one window: ",
     "backfill": "Scores a range of windows, or those that wait for it: ",
@@ -28,33 +42,102 @@ _FOR_MODELS = {
     "recall": "Withdraws a version with all that it wrote, restores what was good, and queues the windows.",
 }
 
+_OF_DEADLINES = "Tells once of each window that is not published by its deadline."
+
 
 def prefect_yaml(jobs: Iterable[Job], version: str) -> str:
     """The file's text: no path of a machine in it, the worker's environment says where the project is."""
     jobs = list(jobs)
-    deployments = [_of_job(flow, job, says + job.description) for job in jobs for flow, says in _FOR_EACH_JOB.items()]
-    deployments += [_of_job("train", job, f"Trains {job.model.name}.") for job in jobs if job.training]
-    deployments += [_deployment(flow, flow, says, {}, []) for flow, says in _FOR_MODELS.items()]
-    content = {
+    pools = work_pools(jobs)
+    told = "\n".join(_POOL.format(pool=pool, backfills=BACKFILLS_AT_ONCE) for pool in pools)
+    header = _HEADER.format(pools=told, first=pools[0])
+    return header + yaml.safe_dump(project_of(jobs, version), sort_keys=False, allow_unicode=True, width=120)
+
+
+def project_of(jobs: Iterable[Job], version: str) -> dict[str, Any]:
+    """What the file holds: the step before each run, and the deployments."""
+    return {
         "name": "lamplighter",
         "pull": [{"tasks.deployed.project_folder": {}}],
-        "deployments": [{**one, "version": version} for one in deployments],
+        "deployments": [{**one, "version": version} for one in deployments(jobs)],
     }
-    return _HEADER + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+
+
+def deployments(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """One entry a deployment, as Prefect's file has it, without its version."""
+    jobs = list(jobs)
+    made = [_of_job(flow, job, says + job.description) for job in jobs for flow, says in _FOR_EACH_JOB.items()]
+    made += [_of_job("revisit", job, "Pulls closed windows again: " + job.description) for job in jobs if job.revisit]
+    made += [_of_job("train", job, f"Trains {job.model.name}.") for job in jobs if job.training]
+    made += [_deployment(flow, flow, says) for flow, says in _FOR_MODELS.items()]
+    if any(job.deadline for job in jobs):
+        made.append(_deployment("deadlines", "deadlines", _OF_DEADLINES, schedules=[{"interval": 300}]))
+    return made
+
+
+def work_pools(jobs: Iterable[Job]) -> list[str]:
+    """The pools that the deployments name, first that of what belongs to no job."""
+    others = {job.work_pool for job in jobs} - {WORK_POOL}
+    return [WORK_POOL, *sorted(others)]
+
+
+def replay_deployment(job: Job) -> dict[str, Any]:
+    """The demo's: it scores the next day of 2013 each half minute, one at a time."""
+    return _deployment(
+        "replay",
+        job.job,
+        "Scores the next day of 2013 that is not published, each half minute.",
+        tags=_tags(job),
+        schedules=[{"interval": 30}],
+    )
 
 
 def _of_job(flow: str, job: Job, description: str) -> dict[str, Any]:
-    tags = [f"job:{job.job}", *([f"owner:{job.owner}"] if job.owner else [])]
-    return _deployment(flow, job.job, description, {"job": job.job}, tags)
+    parameters = {"job": job.job}
+    if flow == "score" and job.schedule:
+        parameters["as_of"] = "scheduled"
+    return _deployment(
+        flow,
+        job.job,
+        description,
+        parameters=parameters,
+        tags=_tags(job),
+        pool=job.work_pool,
+        queue="backfill" if flow == "backfill" else job.priority,
+        schedules=_schedules(flow, job),
+    )
 
 
-def _deployment(flow: str, name: str, description: str, parameters: dict[str, str], tags: list[str]) -> dict[str, Any]:
+def _schedules(flow: str, job: Job) -> list[dict[str, Any]]:
+    """On the clock of the job's windows. Whoever stops a job's schedule stops what follows from it."""
+    crons = {"score": job.schedule and job.schedule.cron, "revisit": job.revisit and revisit_cron(job.revisit)}
+    active = job.schedule.active if job.schedule else True
+    cron = crons.get(flow)
+    return [{"cron": cron, "timezone": job.window.timezone, "active": active}] if cron else []
+
+
+def _tags(job: Job) -> list[str]:
+    return [f"job:{job.job}", *([f"owner:{job.owner}"] if job.owner else [])]
+
+
+def _deployment(
+    flow: str,
+    name: str,
+    description: str,
+    *,
+    parameters: dict[str, str] | None = None,
+    tags: Iterable[str] = (),
+    pool: str = WORK_POOL,
+    queue: str = "high",
+    **more: Any,
+) -> dict[str, Any]:
     return {
         "name": name,
         # A module, not a file: loaded from a file the flow would be imported a second time, under another name.
         "entrypoint": f"flows.{flow}.{flow}",
         "description": description,
         "tags": ["lamplighter", *tags],
-        "parameters": parameters,
-        "work_pool": {"name": WORK_POOL},
+        "parameters": parameters or {},
+        "work_pool": {"name": pool, "work_queue_name": queue},
+        **{key: value for key, value in more.items() if value},
     }

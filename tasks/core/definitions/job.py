@@ -250,6 +250,11 @@ class Job(Operation):
             raise ValueError(
                 "revisit: a window of kind snapshot is the instant at which it was pulled; it cannot be pulled again"
             )
+        if self.revisit and self.source.history == "current_only":
+            raise ValueError(
+                "revisit: the source knows the present only (source.history: current_only); a past window cannot be "
+                "pulled again"
+            )
         return self
 
     @model_validator(mode="after")

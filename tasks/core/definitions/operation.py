@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tasks.core.definitions.schedule import Length, Schedule
+from tasks.core.definitions.schedule import Length, Schedule, length
 from tasks.core.definitions.terms import Definition
 
 WORK_POOL = "lamplighter"
+_HOUR, _DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
 Priority = Literal["high", "normal", "low"]
 
 NotificationBlock = Annotated[
@@ -75,3 +77,11 @@ class Operation(Ownership):
         if self.deadline is not None and self.schedule is None:
             raise ValueError("deadline: it counts from the scheduled time, so it needs 'schedule'")
         return self
+
+
+def revisit_cron(revisit: tuple[str, ...]) -> str:
+    """How often it is looked which windows are to be pulled again, on the job's clock: as fine as its shortest lag."""
+    shortest = min(map(length, revisit))
+    if shortest % _HOUR:
+        return "*/15 * * * *"
+    return "5 4 * * *" if shortest >= _DAY and not shortest % _DAY else "5 * * * *"

@@ -81,6 +81,11 @@ class Project:
         _validated(Ownership, found, where=key)
         return found
 
+    def digest(self, name: str) -> str:
+        """Of the text of a job's file and of what it inherits: who kept something of the job sees whether it still holds."""
+        keys = [key for key in (f"{JOBS}/{name}.yaml", f"{JOBS}/{DEFAULTS}.yaml") if self.folder.exists(key)]
+        return digest_json({key: self._text(key) for key in keys})
+
     def load(self, name: str, *, suites: bool = True) -> Definition:
         """The definition of a job; JobError or SuiteError names the file, the key, what was found and what is allowed.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import heapq
 import re
+from collections.abc import Iterator
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
@@ -14,6 +16,8 @@ from tasks.core.definitions.terms import Definition
 from tasks.core.definitions.window import Window, WindowSpec
 
 _LENGTH = re.compile(r"(\d{1,4})(min|h|d)")
+_TWO_DAYS = dt.timedelta(days=2)  # More than any change of clocks: a zone that crossed the date line lost one.
+_FIELDS, _ALL_DAYS, _ALL_WEEKDAYS = 5, frozenset(range(1, 32)), frozenset(range(7))
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -57,10 +61,7 @@ class Schedule(Definition):
     @field_validator("cron")
     @classmethod
     def _check_cron(cls, cron: str) -> str:
-        try:
-            CronSim(cron, dt.datetime(2000, 1, 1, tzinfo=dt.UTC))
-        except CronSimError as error:
-            raise ValueError(f"'{cron}' is not a cron expression of five fields: {error}") from error
+        _clock_times(cron, dt.datetime(2000, 1, 1))  # noqa: DTZ001 - of a clock
         return cron
 
     def window_of(self, tick: dt.datetime, windows: WindowSpec) -> Window:
@@ -76,14 +77,76 @@ class Schedule(Definition):
             window = windows.after(window) if self.offset > 0 else windows.before(window)
         return window
 
+    def first_tick_of(self, window: Window, windows: WindowSpec) -> dt.datetime:
+        """The earliest instant at which a tick would score this window; later ones come with later ticks."""
+        for _ in range(abs(self.offset)):
+            window = windows.before(window) if self.offset > 0 else windows.after(window)
+        if self.scores == "opened":
+            # At the bound itself the window that begins there is still to begin.
+            return windows.before(window).start + dt.timedelta.resolution + length(self.delay)
+        return (window.end if windows.kind == "interval" else window.start) + length(self.delay)
+
     def ticks(self, first: dt.datetime, last: dt.datetime, windows: WindowSpec) -> list[dt.datetime]:
-        """The scheduled instants from `first` to `last`, both included, in UTC."""
+        """The scheduled instants from `first` to `last`, both included, in UTC: those at which Prefect starts a run."""
+        return list(self._ticks(first, last, windows, twice=False))
+
+    def due(self, first: dt.datetime, last: dt.datetime, windows: WindowSpec) -> Iterator[dt.datetime]:
+        """As ticks, and of windows shorter than a day also those of the hour that comes twice.
+
+        Prefect starts nothing when that hour comes again; the windows that its ticks stand for are there all the same.
+        """
+        return self._ticks(first, last, windows, twice=windows.is_shorter_than_a_day)
+
+    def _ticks(
+        self, first: dt.datetime, last: dt.datetime, windows: WindowSpec, *, twice: bool
+    ) -> Iterator[dt.datetime]:
         zone = ZoneInfo(windows.timezone)
-        found = []
-        for tick in CronSim(self.cron, first.astimezone(zone) - dt.timedelta(minutes=1)):
-            at = tick.astimezone(dt.UTC)
-            if at > last:
+        waiting: list[dt.datetime] = []
+        begin = first.astimezone(zone).replace(tzinfo=None) - _shift(first, zone)
+        for local in _clock_times(self.cron, begin - dt.timedelta(seconds=1)):
+            at = _instant(local, zone)
+            shift = _shift(at, zone)
+            # Where clocks change, a later time of the clock may be an earlier instant, or the same one.
+            while waiting and waiting[0] < at - shift:
+                yield heapq.heappop(waiting)
+            if at - shift > last:
                 break
-            if at >= first:
-                found.append(at)
-        return found
+            for one in {at, _again(local, zone) if twice else at}.difference(waiting):
+                if first <= one <= last:
+                    heapq.heappush(waiting, one)
+        yield from sorted(waiting)
+
+
+def _shift(at: dt.datetime, zone: ZoneInfo) -> dt.timedelta:
+    """By how much clocks are changed about an instant; nothing on nearly every day."""
+    before, after = ((at + days).astimezone(zone).utcoffset() for days in (-_TWO_DAYS, _TWO_DAYS))
+    return abs(after - before) if after is not None and before is not None else dt.timedelta()
+
+
+def _clock_times(cron: str, after: dt.datetime) -> CronSim:
+    """The times of the clock that match, in order, after one; ValueError unless Prefect reads the expression as this does."""
+    days, weekdays = cron.split()[2::2] if len(cron.split()) == _FIELDS else ("L", "L")
+    try:
+        times = CronSim(cron, after)
+    except CronSimError as error:
+        raise ValueError(f"'{cron}' is not a cron expression of five fields: {error}") from error
+    numbered = "#" in weekdays and (days != "*" or "," in weekdays)
+    if "W" in days.upper() or "L" in weekdays.upper() or numbered:
+        raise ValueError(f"'{cron}' is not a cron expression of five fields")
+    # Where both are given either will do: to Prefect also where one begins with a star, unlike to Debian's cron.
+    times.day_and = "*" in (days, weekdays) or (
+        ("*" in weekdays and times.days >= _ALL_DAYS) or ("*" in days and times.weekdays >= _ALL_WEEKDAYS)
+    )
+    return times
+
+
+def _instant(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:
+    """When a clock shows this: the first time where it does so twice; where it never does, as long before the change."""
+    at = local.replace(tzinfo=zone).astimezone(dt.UTC)
+    is_shown = at.astimezone(zone).replace(tzinfo=None) == local
+    return at if is_shown else _again(local, zone)
+
+
+def _again(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:
+    """When a clock shows this for the last time."""
+    return local.replace(tzinfo=zone, fold=1).astimezone(dt.UTC)

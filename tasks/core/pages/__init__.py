@@ -5,7 +5,8 @@ artifacts, with the same figures.
 """
 
 from tasks.core.pages.challenger_view import sentence as challenger_sentence
-from tasks.core.pages.index_view import render_home, render_index
+from tasks.core.pages.home_view import render_home
+from tasks.core.pages.index_view import render_index
 from tasks.core.pages.inputs import (
     IndexPage,
     JobLine,

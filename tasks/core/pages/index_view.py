@@ -1,4 +1,4 @@
-"""The index of one job, with trends over its windows, and the list of all jobs."""
+"""The index of one job, with trends over its windows."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from tasks.core.pages import environment, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
-from tasks.core.pages.inputs import IndexPage, JobLine, ModelLine, WindowPoint
+from tasks.core.pages.inputs import IndexPage, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
 
-MOST_WINDOWS, MOST_MARKS, MOST_JOBS = 200, 120, 1000
+MOST_WINDOWS, MOST_MARKS = 200, 120
 _FATES = ("scored", "quarantined", "duplicates", "undecided")
 
 
@@ -86,25 +86,6 @@ def render_index(page: IndexPage) -> str:
     )
 
 
-def render_home(jobs: Sequence[JobLine], models: Sequence[ModelLine] = ()) -> str:
-    """The list of jobs, those whose last window needs a look first, and the list of models."""
-    order = {verdict: rank for rank, verdict in enumerate(verdicts.WORST_FIRST)}
-    ranked = sorted(jobs, key=lambda one: (order[one.last.verdict] if one.last else len(order), one.job))
-    lines = [
-        (one, verdicts.words(one.last.verdict) if one.last else "No window yet", _tone(one))
-        for one in ranked[:MOST_JOBS]
-    ]
-    need = sum(one.last is not None and one.last.verdict in ("failed", "blocked", "withdrawn") for one in jobs)
-    return environment.render(
-        "home.html.jinja",
-        lines=lines,
-        jobs_count=len(jobs),
-        models=models[:MOST_JOBS],
-        models_count=len(models),
-        heading=_home_heading(len(jobs), need),
-    )
-
-
 def status(points: Sequence[WindowPoint], all_windows: int) -> str:
     """The windows by their verdict, in one sentence."""
     if not points:
@@ -116,18 +97,6 @@ def status(points: Sequence[WindowPoint], all_windows: int) -> str:
     ]
     which = f"The newest {wording.count(len(points))} of " if all_windows > len(points) else ""
     return f"{which}{wording.plural(all_windows, 'window')}: {', '.join(parts)}."
-
-
-def _home_heading(jobs: int, need: int) -> str:
-    if not jobs:
-        return "No job has run yet"
-    if not need:
-        return f"{wording.plural(jobs, 'job')}, and none is blocked or failed"
-    return f"{wording.count(need)} of {wording.plural(jobs, 'job')} {'needs' if need == 1 else 'need'} a look"
-
-
-def _tone(line: JobLine) -> str:
-    return verdicts.tone(line.last.verdict) if line.last else "idle"
 
 
 def _strip(points: Sequence[WindowPoint]) -> list[Cell]:

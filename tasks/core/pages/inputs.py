@@ -130,7 +130,11 @@ class IndexPage:
 
 @dataclass(frozen=True)
 class JobLine:
-    """One job in the list of jobs."""
+    """One job in the list of jobs.
+
+    `href` is empty where it has no page yet. `late` are the windows whose deadline has passed, `due` says in words which
+    comes next, and `problem` what is wrong with its definition.
+    """
 
     job: str
     href: str
@@ -138,6 +142,9 @@ class JobLine:
     description: str = ""
     last: WindowPoint | None = None
     windows: int = 0
+    late: Sequence[str] = ()
+    due: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)

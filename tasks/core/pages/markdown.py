@@ -29,8 +29,11 @@ def render_markdown(manifest: Manifest, report_href: str | None = None, challeng
         f"# {_SIGNS[headline.tone]} {headline.words}: {escape(manifest.job)} {escape(manifest.as_of)}",
         headline.sentence,
         "\n".join(f"- {escape(wording.cut(reason, 600))}" for reason in manifest.reasons[:_MOST]),
+        "\n".join(
+            f"- **Accepted:** {escape(wording.cut(verdicts.acceptance(one), 900))}" for one in manifest.acceptances
+        ),
         f"**Next:** {_sentence(verdicts.next_step(manifest))}",
-        f"[The report of this window](<{address(report_href)}>)" if report_href else "",
+        _where(report_href) if report_href else "",
         markdown_table(("Figure", "Value"), [(name, escape(value)) for name, value in _figures(manifest, challenger)]),
         "\n".join(f"- {escape(note)}" for note in prediction_notes(manifest)),
         _expectations(manifest),
@@ -56,6 +59,7 @@ def _figures(manifest: Manifest, challenger: Beside | None) -> list[tuple[str, s
         ("rows scored", wording.count(rows.scored)),
         ("rows in quarantine", f"{wording.count(rows.quarantined)} ({wording.share(rows.quarantine_share)})"),
         ("exact duplicates", wording.count(rows.duplicates)),
+        *([("changes", wording.cut(manifest.changes.sentence, 400))] if manifest.changes else []),
         ("expectations that did not hold", _failed_count(manifest)),
         (
             "largest PSI",
@@ -66,6 +70,7 @@ def _figures(manifest: Manifest, challenger: Beside | None) -> list[tuple[str, s
         ("peak memory", wording.size(manifest.peak_memory_bytes)),
         ("model", f"{model.name} version {model.version}"),
         ("readers see", verdicts.readers_see(manifest, None) if manifest.is_published else "what they saw before"),
+        *(("accepted", one.told if one.needed else f"{one.gate} was not needed") for one in manifest.acceptances),
         *([("challenger", wording.cut(sentence(challenger), 400))] if challenger and sentence(challenger) else []),
         ("run", manifest.run_id),
     ]
@@ -89,6 +94,13 @@ def _held(consequence: str, success: bool) -> bool:
 
 def _sentence(sentence: str) -> str:
     return "".join(_code(one.text) if one.is_code else escape_kept(one.text) for one in verdicts.pieces(sentence))
+
+
+def _where(report: str) -> str:
+    """A link where a server shows the report; no browser follows one to a file, so of that the path."""
+    if report.startswith(("http://", "https://")):
+        return f"[The report of this window](<{address(report)}>)"
+    return f"The report of this window: {_code(report)}"
 
 
 def escape_kept(text: str) -> str:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tasks.core.pages.wording import count, instant, plural
-from tasks.core.runs.manifest import Manifest, Verdict, Withdrawal
+from tasks.core.runs.manifest import AcceptanceRecord, Manifest, Verdict, Withdrawal
 
 Tone = Literal["good", "warn", "stop", "bad", "idle"]
-_COMMAND = re.compile(r"(?<!\S)(lamplighter [a-z][^;,]*)")
+# What stands in quotation marks belongs to it, whatever it is.
+_COMMAND = re.compile(r"""(?<!\S)(lamplighter [a-z](?:'[^']*'|"[^"]*"|[^;,'"])*)""")
 # What a list of windows says of one: the verdict of its run, unless a recall has changed what readers see.
 Shown = Verdict | Literal["withdrawn", "restored"]
 WORDS: dict[Shown | None, tuple[str, Tone]] = {
@@ -22,6 +23,13 @@ WORDS: dict[Shown | None, tuple[str, Tone]] = {
     "blocked": ("Blocked", "stop"),
     "failed": ("Failed", "bad"),
     None: ("Not finished", "idle"),
+}
+_OF_DRY_RUN: dict[Verdict | None, str] = {
+    "published": "Dry run: would be published",
+    "published_with_warnings": "Dry run: would be published with warnings",
+    "blocked": "Dry run: would be blocked",
+    "failed": "Dry run: failed",
+    None: "Dry run: not finished",
 }
 # From the worst to the best: what a group of windows is coloured by.
 WORST_FIRST: tuple[Shown | None, ...] = (
@@ -72,6 +80,8 @@ def headline(manifest: Manifest) -> Headline:
     if manifest.state == "superseded":
         return Headline("Superseded", "idle", "It was published, and another run has taken its place.")
     of_list = shown(manifest)
+    if manifest.is_dry_run:
+        return Headline(_OF_DRY_RUN[manifest.verdict], tone(of_list), _of_dry_run(manifest))
     sentence = _recalled(manifest.withdrawal) if manifest.withdrawal else _sentence(manifest)
     return Headline(words(of_list), tone(of_list), sentence)
 
@@ -90,6 +100,18 @@ def _sentence(manifest: Manifest) -> str:
     if manifest.state == "publishing":
         return "All is staged for publishing; the next run of this window completes it or undoes it."
     return "The run has not ended; the next run of this window continues it."
+
+
+def _of_dry_run(manifest: Manifest) -> str:
+    return f"{_sentence(manifest)} Nothing was published." if manifest.state == "dry_run" else _sentence(manifest)
+
+
+def acceptance(one: AcceptanceRecord) -> str:
+    """What was let through, by whom and why; or that it need not have been."""
+    who = f"{one.gate}, by {one.by} on {instant(one.at)}"
+    if not one.needed:
+        return f"{who}, was not needed: it did not fail."
+    return f"{who}: {one.reason.rstrip('.')}. What failed: {one.sentence.rstrip('.')}."
 
 
 def _recalled(why: Withdrawal) -> str:

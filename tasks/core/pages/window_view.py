@@ -24,6 +24,7 @@ _LITTLE, _MUCH = 0.1, 0.25
 
 _CONSEQUENCES = {
     "blocks": ("Blocks the run", "stop"),
+    "accepted": ("Accepted", "warn"),
     "quarantines": ("Rows quarantined", "warn"),
     "warns": ("Warning", "warn"),
     "note": ("Note", "idle"),
@@ -107,6 +108,7 @@ def render_window(page: WindowPage) -> str:
         manifest=manifest,
         headline=verdicts.headline(manifest),
         reasons=manifest.reasons,
+        acceptances=[verdicts.acceptance(one) for one in manifest.acceptances],
         next_step=verdicts.pieces(verdicts.next_step(manifest)),
         readers_see=verdicts.readers_see(manifest, page.standing),
         window_name=wording.window_name(manifest.as_of, manifest.window.start, manifest.window.timezone),

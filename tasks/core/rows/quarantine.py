@@ -80,7 +80,7 @@ def _counts(lake: Folder, manifest: Manifest) -> dict[str, int]:
     """Rows by reason: as recorded, or, of a run that broke off before it counted, from what its stages left."""
     if manifest.quarantine_reasons or manifest.is_published:
         return manifest.quarantine_reasons
-    workspace = layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
+    workspace = manifest.workspace
     record = read_record(lake, workspace)
     bounds = [batch_bounds(record, batch) for batch in range(record.batches)] if record else []
     return rejects.total_count_by_reason(
@@ -89,7 +89,8 @@ def _counts(lake: Folder, manifest: Manifest) -> dict[str, int]:
 
 
 def _quarantined_rows(lake: Folder, job: Job, manifest: Manifest) -> Iterator[dict[str, Any]]:
-    tables = _published(lake, job, manifest) if manifest.is_published else _kept_aside(lake, job, manifest)
+    has_table = manifest.is_published or manifest.state == "dry_run"
+    tables = _in_table(lake, job, manifest) if has_table else _kept_aside(lake, job, manifest)
     looked_at = 0
     for table in tables:
         yield from table.slice(0, _ROWS_LOOKED_AT - looked_at).to_pylist()
@@ -98,8 +99,10 @@ def _quarantined_rows(lake: Folder, job: Job, manifest: Manifest) -> Iterator[di
             return
 
 
-def _published(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]:
-    key = f"{layout.partition(layout.QUARANTINE, job.job, manifest.as_of)}/{layout.part(manifest.run_id)}"
+def _in_table(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]:
+    partition = layout.partition(layout.QUARANTINE, job.job, manifest.as_of)
+    folder = f"{manifest.workspace}/{layout.QUARANTINE}" if manifest.is_dry_run else partition
+    key = f"{folder}/{layout.part(manifest.run_id)}"
     if not lake.exists(key):
         return
     with lake.parquet(key) as file:
@@ -109,7 +112,7 @@ def _published(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]
 
 def _kept_aside(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]:
     """Of a run that did not publish: what its stages took out, with the rows of its snapshot."""
-    workspace = layout.workspace(job.job, manifest.as_of, manifest.run_id)
+    workspace = manifest.workspace
     record = read_record(lake, workspace)
     for batch in range(record.batches if record else 0):
         assert record is not None  # noqa: S101 - narrowing

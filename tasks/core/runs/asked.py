@@ -7,6 +7,8 @@ from typing import Literal
 from tasks.core.errors import DefinitionError
 from tasks.core.runs.manifest import Record
 
+SHORTEST_REASON, LONGEST_REASON = 3, 500  # Characters.
+
 Kind = Literal["score", "rescore", "accept", "dry_run"]
 
 
@@ -40,9 +42,10 @@ class Asked(Record):
 
     def check(self) -> None:
         """DefinitionError where what is asked for contradicts itself, or an exception has no reason."""
-        if self.accept and not self.reason.strip():
+        if self.accept and not SHORTEST_REASON <= len(self.reason.strip()) <= LONGEST_REASON:
             raise DefinitionError(
-                f"to accept {', '.join(self.accept)} needs a reason: it stays with the window for ever",
+                f"to accept {', '.join(self.accept)} needs a reason, of {SHORTEST_REASON} to {LONGEST_REASON} characters: "
+                "it stays with the window for ever",
                 state="nothing was started",
                 next_step='give --reason "..."',
             )

@@ -183,7 +183,7 @@ def _version_in(lake: Lake, key: str) -> tuple[str, int]:
 
 
 def _workspace(manifest: Manifest) -> str:
-    return layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
+    return manifest.workspace
 
 
 def _partition(manifest: Manifest) -> str:

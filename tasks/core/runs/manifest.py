@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
 
 MANIFEST_VERSION: Literal[1] = 1
@@ -14,8 +15,9 @@ MANIFEST_VERSION: Literal[1] = 1
 Verdict = Literal["published", "published_with_warnings", "blocked", "failed"]
 # running: nothing is decided. publishing: all is staged, and what lies in the lake tells how far it got. concluded: the
 # verdict stands. superseded: it was published, and another run took its place. withdrawing: its model version was recalled,
-# and its partition is on the way out of the tables. withdrawn: it is out of them, for ever.
-State = Literal["running", "publishing", "concluded", "superseded", "withdrawing", "withdrawn"]
+# and its partition is on the way out of the tables. withdrawn: it is out of them, for ever. dry_run: all was done but
+# publication, and the verdict is what it would have been.
+State = Literal["running", "publishing", "concluded", "superseded", "withdrawing", "withdrawn", "dry_run"]
 
 
 class Record(BaseModel):
@@ -68,6 +70,35 @@ class SnapshotRecord(Record):
     source_columns: Annotated[dict[str, str], Field(description="The source's own columns and types, as found.")] = {}
 
 
+class RowChanges(Record):
+    """What differs from the rows that readers saw before, by key; of a key's rows that differ, those on both sides pair.
+
+    Only columns that both snapshots have in one type are compared.
+    """
+
+    of_run: Annotated[str, Field(description="The run whose rows were replaced.")]
+    added: int
+    removed: int
+    changed: int
+    not_compared: Annotated[
+        tuple[str, ...], Field(description="Columns that only one of them has, or in another type.")
+    ] = ()
+
+    @property
+    def sentence(self) -> str:
+        counts = (
+            f"{self.added:,} rows added, {self.removed:,} removed, {self.changed:,} changed since run {self.of_run}"
+        )
+        if self.added == self.removed == self.changed == 0:
+            counts = f"the rows of run {self.of_run}, unchanged"
+        return f"{counts}; not compared: {', '.join(self.not_compared)}" if self.not_compared else counts
+
+    @property
+    def told(self) -> str:
+        """The sentence, as one that stands alone."""
+        return f"Against what readers saw before: {self.sentence}."
+
+
 class SchemaChangeRecord(Record):
     """A difference between the source's columns and those of the window that was published before."""
 
@@ -109,12 +140,13 @@ class ExpectationRecord(Record):
     kwargs: dict[str, Any]
     severity: str
     on_failure: str | None
-    consequence: Literal["passed", "quarantines", "blocks", "warns", "note"]
+    consequence: Literal["passed", "quarantines", "blocks", "accepted", "warns", "note"]
     success: bool
     element_count: int | None = None
     unexpected_count: int | None = None
     examples: tuple[str, ...] = ()
     observed: str | None = None
+    exception: Annotated[str | None, Field(description="Why it could not be checked, which blocks in any case.")] = None
     sentence: str
 
 
@@ -134,8 +166,23 @@ class VolumeRecord(Record):
     least: float
     most: float
     severity: Literal["warning", "critical"]
-    consequence: Literal["passed", "warns", "blocks"]
+    consequence: Literal["passed", "warns", "accepted", "blocks"]
     sentence: str
+
+
+class AcceptanceRecord(Record):
+    """A gate that somebody let fail, for this one window."""
+
+    gate: Annotated[str, Field(description="By the name that the report gives it.")]
+    needed: Annotated[bool, Field(description="False where the gate passed all the same.")]
+    sentence: Annotated[str, Field(description="How it failed.")] = ""
+    reason: str
+    by: str
+    at: dt.datetime
+
+    @property
+    def told(self) -> str:
+        return f"accepted by {self.by}: {self.gate}: {self.reason}"
 
 
 class CodeRecord(Record):
@@ -238,10 +285,13 @@ class Manifest(Record):
     key_digests: KeyDigests | None = None
     snapshot: SnapshotRecord | None = None
     schema_changes: tuple[SchemaChangeRecord, ...] = ()
+    changes: Annotated[RowChanges | None, Field(description="Against what readers saw when it was pulled.")] = None
     model: ModelRecord
     suite: SuiteRecord | None = None
     output_suite: SuiteRecord | None = None
     volume: VolumeRecord | None = None
+    blocked_by: Annotated[tuple[str, ...], Field(description="The gates that blocked it and may be accepted.")] = ()
+    acceptances: tuple[AcceptanceRecord, ...] = ()
     drift: tuple[FeatureDriftRecord, ...] = ()
     predictions: dict[str, PredictionSummary] = {}
     code: CodeRecord
@@ -263,6 +313,21 @@ class Manifest(Record):
     def is_published(self) -> bool:
         return self.state == "concluded" and self.verdict in ("published", "published_with_warnings")
 
+    @property
+    def is_dry_run(self) -> bool:
+        return self.trigger.kind == "dry_run"
+
+    @property
+    def accepted(self) -> tuple[AcceptanceRecord, ...]:
+        """The gates that failed, and were accepted."""
+        return tuple(one for one in self.acceptances if one.needed)
+
+    @property
+    def workspace(self) -> str:
+        """Where in the lake its run has worked."""
+        folder = layout.dry_run if self.is_dry_run else layout.workspace
+        return folder(self.job, self.as_of, self.run_id)
+
     def but(self, **changes: Any) -> Self:
         """A copy with other values, checked as the whole is."""
         return type(self).model_validate(dict(self) | changes)
@@ -275,6 +340,8 @@ class Manifest(Record):
             "next_step": "",
             "finished_at": None,
             "restored": None,
+            "blocked_by": (),
+            "acceptances": (),
         }
         return self.but(state="running", **undecided, **changes)
 

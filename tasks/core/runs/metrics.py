@@ -15,6 +15,7 @@ def of_run(manifest: Manifest) -> list[Row]:
         *_of_suite(manifest.suite, "expectation"),
         *_of_suite(manifest.output_suite, "output_expectation"),
         *_of_drift(manifest),
+        *_of_acceptances(manifest),
         *_of_stages(manifest),
     ]
 
@@ -52,6 +53,11 @@ def _of_drift(manifest: Manifest) -> list[Row]:
         for name in names
         if (value := getattr(feature, name)) is not None
     ]
+
+
+def _of_acceptances(manifest: Manifest) -> list[Row]:
+    """1 for a gate that failed and was accepted, 0 for one whose acceptance was not needed."""
+    return [("accepted", one.gate, float(one.needed)) for one in manifest.acceptances]
 
 
 def _of_stages(manifest: Manifest) -> list[Row]:

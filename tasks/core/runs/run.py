@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
-from tasks.core import layout
+from tasks.core import layout, logs
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Definition
 from tasks.core.definitions.window import Window
@@ -73,6 +73,15 @@ class Run:
     def name(self) -> str:
         return f"{self.job.job} {self.window.as_of}"
 
+    @property
+    def is_dry_run(self) -> bool:
+        return self.folder == layout.dry_runs(self.job.job, self.window.as_of)
+
+    @property
+    def folder(self) -> str:
+        """Where its workspace lies, under whichever name it has now."""
+        return self.workspace.rpartition("/")[0]
+
     def key(self, name: str) -> str:
         """The key of a file in this run's workspace."""
         return f"{self.workspace}/{name}"
@@ -96,9 +105,14 @@ def pulling_name(plan: str) -> str:
     return f"pulling-{plan[:16]}"
 
 
-def run_id_of(plan: str, snapshot_digest: str) -> str:
-    """The run's name: the plan with the rows that it was applied to."""
-    return f"{plan[:16]}-{snapshot_digest[:16]}"
+def run_id_of(plan: str, snapshot_digest: str, accepted: tuple[str, ...] = ()) -> str:
+    """The run's name: the plan with the rows that it was applied to, and with what was accepted of them.
+
+    What an acceptance lets through is a run of its own: the blocked one keeps its record, and who scores the same rows
+    again without it does not meet its result.
+    """
+    rows = digest_json([snapshot_digest, sorted(accepted)]) if accepted else snapshot_digest
+    return f"{plan[:16]}-{rows[:16]}"
 
 
 def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], trigger: Trigger) -> Manifest:
@@ -160,11 +174,16 @@ def record_timing(run: Run, stage: str, seconds: float, rows: int | None = None)
     )
     others = tuple(one for one in manifest_of(run).timings if one.stage != stage)
     record(run, timings=(*others, timing))
+    logs.count(seconds=seconds, rows=rows)
 
 
 def manifests(lake: Folder, job: str, as_of: str) -> list[Manifest]:
     """The records of all runs of a window that have one."""
-    folder = layout.runs(job, as_of)
+    return manifests_in(lake, layout.runs(job, as_of))
+
+
+def manifests_in(lake: Folder, folder: str) -> list[Manifest]:
+    """The records of the workspaces in a folder."""
     return [
         load_manifest(lake, f"{folder}/{name}") for name in lake.names(folder) if has_manifest(lake, f"{folder}/{name}")
     ]

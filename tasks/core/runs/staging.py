@@ -92,7 +92,7 @@ def prove_conservation(run: Run, manifest: Manifest) -> tuple[RowCounts, KeyDige
 
 def file_metadata(manifest: Manifest) -> dict[str, str]:
     """The key-value metadata of every published file: enough to find and to check its manifest."""
-    says = {
+    says: dict[str, Any] = {
         "job": manifest.job,
         "as_of": manifest.as_of,
         "run_id": manifest.run_id,
@@ -106,6 +106,8 @@ def file_metadata(manifest: Manifest) -> dict[str, str]:
         "code_digest": manifest.code.digest,
         "code_version": manifest.code.version,
     }
+    if manifest.accepted:
+        says |= {"accepted": [{"gate": one.gate, "reason": one.reason, "by": one.by} for one in manifest.accepted]}
     return {"lamplighter": json.dumps(says, sort_keys=True)}
 
 
@@ -137,5 +139,7 @@ def _staged_key(run: Run, table: str) -> str:
 def _file_record(lake: Lake, key: str, table: str, run: Run) -> FileRecord:
     with lake.parquet(key) as file:
         rows = file.metadata.num_rows
-    published = f"{layout.partition(table, run.job.job, run.window.as_of)}/{layout.part(run.run_id)}"
-    return FileRecord(key=published, rows=rows, bytes=lake.size_bytes(key), sha256=lake.sha256(key))
+    folder = run.key(table) if run.is_dry_run else layout.partition(table, run.job.job, run.window.as_of)
+    return FileRecord(
+        key=f"{folder}/{layout.part(run.run_id)}", rows=rows, bytes=lake.size_bytes(key), sha256=lake.sha256(key)
+    )

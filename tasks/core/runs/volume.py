@@ -12,6 +12,12 @@ from tasks.core.runs.manifest import Manifest, VolumeRecord
 _FEWEST_WINDOWS = 3
 
 
+def accepted(judged: VolumeRecord | None) -> VolumeRecord | None:
+    """The same, where somebody has said that it may not block this once."""
+    blocks = judged is not None and judged.consequence == "blocks"
+    return judged.model_copy(update={"consequence": "accepted"}) if judged and blocks else judged
+
+
 def judge(rule: Volume, scored: int, earlier: Iterable[Manifest]) -> VolumeRecord | None:
     """Rows scored against the rule; None while too few windows were published. `earlier` has the latest first."""
     counts = [one.rows.scored for one in itertools.islice(earlier, rule.windows)]

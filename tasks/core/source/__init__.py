@@ -22,7 +22,7 @@ from tasks.core.source.problems import SourceUnavailable, retry
 from tasks.core.source.sql import open_sql
 from tasks.core.storage import Folder
 
-__all__ = ["BlockReader", "SourceUnavailable", "Stream", "open_source", "rebatch", "retry"]
+__all__ = ["BlockReader", "SourceUnavailable", "Stream", "ask", "open_source", "rebatch", "retry"]
 
 
 class Stream(Iterator[pa.RecordBatch]):
@@ -89,6 +89,23 @@ def open_source(
     held, stream = retry(first_batch, source.retries)
     with held:
         yield stream
+
+
+def ask(
+    source: SqlSource, query: str, *, window: Window, project: Folder, read_block: BlockReader | None = None
+) -> object:
+    """The first value of the first row that a query gives, None where it gives no row; same address and binds as the source's.
+
+    Errors as open_source has them; transient ones are retried.
+    """
+
+    def asked() -> object:
+        opened = open_sql(source, query, window, None, project=project, batch_rows=1, read_block=read_block)
+        with opened as (_, batches):
+            rows = next((batch for batch in batches if batch.num_rows), None)
+            return rows.column(0)[0].as_py() if rows is not None and rows.num_columns else None
+
+    return retry(asked, source.retries)
 
 
 def rebatch(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

@@ -22,13 +22,13 @@ def open_sql(
     source: SqlSource,
     query: str,
     window: Window,
-    columns: pa.Schema,
+    columns: pa.Schema | None,
     *,
     project: Folder,
     batch_rows: int,
     read_block: BlockReader | None,
 ) -> Opened:
-    """The names of the query's columns, and its rows as the driver gives them."""
+    """The names of the query's columns, and its rows as the driver gives them: of SQLite only those declared, if any are."""
     address = address_of(source, read_block)
     if source.driver == "sqlite":
         path = existing_path(project, address.text.get_secret_value(), "the SQLite database")

@@ -33,9 +33,9 @@ _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 @contextlib.contextmanager
 def open_sqlite(
-    path: str, query: str, window: Window, columns: pa.Schema, *, batch_rows: int, timeout_seconds: float
+    path: str, query: str, window: Window, columns: pa.Schema | None, *, batch_rows: int, timeout_seconds: float
 ) -> Iterator[tuple[list[str], Iterator[pa.RecordBatch]]]:
-    """The names of the query's columns, and its rows: the declared columns alone."""
+    """The names of the query's columns, and its rows: of columns that are declared, these alone."""
     reader = _Reader(path, timeout_seconds)
     try:
         names = reader.run(lambda cursor: _begin(cursor, query, window))
@@ -112,9 +112,12 @@ def _instant(moment: dt.datetime) -> str:
     return moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _batches(reader: _Reader, names: Sequence[str], columns: pa.Schema, count: int) -> Iterator[pa.RecordBatch]:
-    # A column that the query may lack is not made here.
-    wanted = [(names.index(field.name), field) for field in columns if field.name in names]
+def _batches(reader: _Reader, names: Sequence[str], columns: pa.Schema | None, count: int) -> Iterator[pa.RecordBatch]:
+    if columns is None:
+        wanted = [(place, pa.field(name, pa.null())) for place, name in enumerate(names)]
+    else:
+        # A column that the query may lack is not made here.
+        wanted = [(names.index(field.name), field) for field in columns if field.name in names]
     while rows := reader.run(lambda cursor: cursor.fetchmany(count)):
         values = list(zip(*rows, strict=True))
         arrays = [_column(values[place], field.type) for place, field in wanted]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from tasks.core.rows.reasons import REJECTS_SCHEMA, Reason
 from tasks.shards.validating.catalogue import Route
 
 Severity = Literal["critical", "warning", "info"]
-Consequence = Literal["passed", "quarantines", "note", "warns", "blocks"]
+# accepted: it would block, and somebody has said for this one window that it may not.
+Consequence = Literal["passed", "quarantines", "note", "warns", "accepted", "blocks"]
 # Yields batches of the named columns with the ordinals of their rows, in the order of the snapshot.
 ReadColumns = Callable[[Sequence[str]], Iterator[tuple[pa.RecordBatch | pa.Table, npt.NDArray[np.int64]]]]
 # As many examples of failing values as GX itself keeps.
@@ -139,6 +140,14 @@ class SuiteResult:
     results: tuple[ExpectationOutcome, ...]
     gx_json: Mapping[str, Any]
 
+    def accepting(self, expectations: Collection[int]) -> Self:
+        """The same, where the expectations at these places do not block. One that could not be checked does in any case."""
+        results = [
+            replace(one, consequence="accepted") if place in expectations and _may_be_accepted(one) else one
+            for place, one in enumerate(self.results)
+        ]
+        return replace(self, results=tuple(results))
+
     @property
     def blocking(self) -> Sequence[ExpectationOutcome]:
         return [outcome for outcome in self.results if outcome.consequence == "blocks"]
@@ -146,3 +155,7 @@ class SuiteResult:
     @property
     def warnings(self) -> Sequence[ExpectationOutcome]:
         return [outcome for outcome in self.results if outcome.consequence == "warns"]
+
+
+def _may_be_accepted(outcome: ExpectationOutcome) -> bool:
+    return outcome.consequence == "blocks" and outcome.exception is None

@@ -19,7 +19,9 @@ EXIT_CODES = {
     "SchemaBlocked": 3,
     "ModelBlocked": 3,
     "WindowBlocked": 3,
+    "SourceLate": 3,
     "PartlyBlocked": 3,
+    "ReleaseRefused": 3,
     "NotPromoted": 3,
     "WindowFinished": 0,
     "NothingToDo": 0,
@@ -30,6 +32,7 @@ EXIT_CODES = {
     "LakeFull": 1,
     "LakeCorrupt": 1,
     "WorkerError": 1,
+    "OrchestrationError": 1,
     "ChallengerFailed": 1,
     "NotConserved": 1,
 }

@@ -1,15 +1,23 @@
+import pathlib
+import re
+
 import pytest
 from pydantic import ValidationError
 
+from tasks.core.errors import DefinitionError
 from tasks.core.settings import Settings, environment
+from tasks.core.settings_table import markdown_table, settings_table, unknown_variables
+
+README = pathlib.Path(__file__).parents[3] / "README.md"
 
 
 @pytest.fixture(autouse=True)
 def _nothing_set(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    for name in ("LAKE", "PROJECT"):
-        monkeypatch.delenv(f"LAMPLIGHTER_{name}", raising=False)
-    monkeypatch.delenv("WAREHOUSE_URI", raising=False)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"LAMPLIGHTER_{name.upper()}", raising=False)
+    for name in ("WAREHOUSE_URI", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def test_defaults():
@@ -43,3 +51,95 @@ def test_a_jobs_variable_comes_from_the_environment_then_the_file(monkeypatch, t
     assert environment("WAREHOUSE_URI") == "from-file"
     monkeypatch.setenv("WAREHOUSE_URI", "from-environment")
     assert environment("WAREHOUSE_URI") == "from-environment"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("LOG_FORMAT", "xml", "LAMPLIGHTER_LOG_FORMAT is 'xml': input should be 'text' or 'json'"),
+        ("LOG_LEVEL", "loud", "LAMPLIGHTER_LOG_LEVEL is 'loud': input should be 'debug', 'info', 'warning' or 'error'"),
+        ("PAGES_PORT", "80a", "LAMPLIGHTER_PAGES_PORT is '80a': input should be a valid integer"),
+        ("PAGES_PORT", "65536", "LAMPLIGHTER_PAGES_PORT is '65536': input should be less than or equal to 65535"),
+    ],
+)
+def test_a_wrong_value_is_one_paragraph_that_names_the_variable(monkeypatch, variable, value, says):
+    monkeypatch.setenv(f"LAMPLIGHTER_{variable}", value)
+
+    with pytest.raises(DefinitionError) as raised:
+        Settings()
+
+    assert raised.value.exit_code == 2
+    assert str(raised.value).startswith(says)
+    assert "lamplighter settings" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_huge_wrong_value_is_not_printed_whole(monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_LOG_FORMAT", "x" * 10_000)
+
+    with pytest.raises(DefinitionError) as raised:
+        Settings()
+
+    assert len(str(raised.value)) < 500
+
+
+def test_levels_and_formats_are_right_in_capitals_too(monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_LOG_LEVEL", "INFO")
+    monkeypatch.setenv("LAMPLIGHTER_LOG_FORMAT", "JSON")
+
+    assert (Settings().log_level, Settings().log_format) == ("info", "json")
+
+
+def test_a_file_that_is_not_text_is_a_clear_error(tmp_path):
+    (tmp_path / ".env").write_bytes(b"LAMPLIGHTER_LAKE=\xff\xfe\n")
+
+    with pytest.raises(DefinitionError, match=r"\.env is not UTF-8"):
+        Settings()
+
+
+def test_every_setting_says_what_it_sets():
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_the_table_of_the_readme_is_made_from_the_code():
+    """Renew it with: lamplighter settings --markdown."""
+    found = re.search(r"<!-- settings -->\n(.*?)\n<!-- /settings -->", README.read_text(), re.DOTALL)
+
+    assert found, "README.md has the table between <!-- settings --> and <!-- /settings -->"
+    assert found[1].strip() == markdown_table()
+
+
+def test_the_markdown_does_not_depend_on_what_is_set(monkeypatch):
+    before = markdown_table()
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", "/lake")
+
+    assert markdown_table() == before
+    assert all(line.count(" | ") == 2 for line in before.splitlines()[2:])
+
+
+def test_the_table_tells_what_is_set_and_no_secret(monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", "/lake")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter2")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@mlflow.example/")
+
+    table = {one.variable: one for one in settings_table()}
+
+    assert table["LAMPLIGHTER_LAKE"].value == "/lake"
+    assert (table["LAMPLIGHTER_LAKE"].default, table["LAMPLIGHTER_LAKE"].is_set) == ("./lake", True)
+    assert (table["LAMPLIGHTER_PROJECT"].value, table["LAMPLIGHTER_PROJECT"].is_set) == (".", False)
+    assert table["MLFLOW_TRACKING_URI"].value == "https://***@mlflow.example/"
+    assert "hunter2" not in repr(table)
+
+
+def test_a_mistyped_name_is_told_with_the_nearest(monkeypatch, tmp_path):
+    assert unknown_variables() == []
+    (tmp_path / ".env").write_text("LAMPLIGHTER_LOGFORMAT=json\nOTHER=1\n")
+    monkeypatch.setenv("LAMPLIGHTER_LAKES", "/lake")
+    monkeypatch.setenv("LAMPLIGHTER_COLOUR_OF_THE_SKY", "blue")
+    monkeypatch.setenv("LAMPLIGHTER_PYTHON_SKLEARN17", "/opt/python")
+
+    assert unknown_variables() == [
+        "LAMPLIGHTER_COLOUR_OF_THE_SKY is set, and is no setting of Lamplighter. It does nothing.",
+        "LAMPLIGHTER_LAKES is set, and is no setting of Lamplighter; LAMPLIGHTER_LAKE is near. It does nothing.",
+        "LAMPLIGHTER_LOGFORMAT is set, and is no setting of Lamplighter; LAMPLIGHTER_LOG_FORMAT is near. It does nothing.",
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -26,11 +26,15 @@ _LONGEST_REASON = 500
 _MOST_NAMED = 5
 _SETTLE_SECONDS = 10.0  # Whoever holds the window for longer finds the entry, and the next backfill settles it.
 
-Outcome = Literal["done", "skipped", "blocked", "failed"]
+Outcome = Literal["done", "skipped", "blocked", "failed", "not started"]
+_ALWAYS_COUNTED: tuple[Outcome, ...] = ("done", "skipped", "blocked", "failed")
+# Final states of a run that found what it would write in the table already, and left it there.
+_STANDS = ("AlreadyPublished", "NothingToDo", "Unchanged")
+_BLOCKED = ("Blocked", "SourceLate")
 
 
 class Wanted(Record):
-    """What a backfill is asked for."""
+    """What a backfill is asked for. `only_if_changed` pulls published windows too, and replaces those that differ."""
 
     job: str
     first: str = ""
@@ -39,6 +43,12 @@ class Wanted(Record):
     queued: bool = False
     rescore: bool = False
     repull: bool = False
+    only_if_changed: bool = False
+
+    @property
+    def leaves_finished(self) -> bool:
+        """Whether a window that is published, and not queued, is left alone."""
+        return not (self.rescore or self.only_if_changed)
 
 
 class Due(Record):
@@ -46,6 +56,8 @@ class Due(Record):
 
     as_of: str
     reason: str
+    again: Annotated[bool, Field(description="Whether it is scored although it is published, or was.")] = False
+    only_if_changed: bool = False
     from_snapshot: bool = False
     entry: Annotated[queue.Entry | None, Field(description="Why the window waits, where a recall has queued it.")] = (
         None
@@ -53,12 +65,26 @@ class Due(Record):
     seconds: float = 0.0
     rows: int = 0
 
+    def parameters(self, job: str) -> dict[str, Any]:
+        """Those of the run that scores it. One that was never scored is left alone if somebody else publishes it first."""
+        return {
+            "job": job,
+            "as_of": self.as_of,
+            "rescore": self.reason if self.again else "",
+            "from_snapshot": self.from_snapshot,
+            "only_if_changed": self.only_if_changed,
+            "reason": "" if self.again else self.reason,
+        }
+
 
 class Ended(Record):
-    """What became of a window."""
+    """What became of a window: the rows that readers see of it, by which run, and how long this backfill took for it."""
 
     as_of: str
     outcome: Outcome
+    rows: int = 0
+    seconds: float = 0.0
+    run: str = ""
     why: str = ""
 
 
@@ -89,8 +115,9 @@ class Backfilled(Record):
     windows: tuple[Ended, ...]
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{self.count(one)} {one}" for one in ("done", "skipped", "blocked", "failed"))
-        return f"backfill of {self.wanted.job}: {counts}"
+        counts = [f"{self.count(one)} {one}" for one in _ALWAYS_COUNTED]
+        left = self.count("not started")
+        return f"backfill of {self.wanted.job}: {', '.join([*counts, *([f'{left} not started'] if left else [])])}"
 
     def count(self, outcome: Outcome) -> int:
         return sum(one.outcome == outcome for one in self.windows)
@@ -98,17 +125,23 @@ class Backfilled(Record):
 
 def plan(lake: Lake, job: Job, wanted: Wanted) -> Plan:
     """Decides what is due; changes nothing. DefinitionError where it is not said which windows, or why."""
-    due: list[Due] = []
-    ended: list[Ended] = []
     settled: list[queue.Entry] = []
-    for as_of in _labels(lake, job, wanted):
-        try:
-            one = _decide(lake, as_of, wanted, settled)
-        except LakeError as error:
-            one = Ended(as_of=as_of, outcome="failed", why=error.failed)
-        due += [one] if isinstance(one, Due) else []
-        ended += [one] if isinstance(one, Ended) else []
-    return Plan(wanted=wanted, due=tuple(due), ended=tuple(ended), settled=tuple(settled))
+    decided = [_decide(lake, as_of, wanted, settled) for as_of in _labels(lake, job, wanted)]
+    return Plan(
+        wanted=wanted,
+        due=tuple(one for one in decided if isinstance(one, Due)),
+        ended=tuple(one for one in decided if isinstance(one, Ended)),
+        settled=tuple(settled),
+    )
+
+
+def decide_again(lake: Lake, wanted: Wanted, as_of: str) -> Due | Ended:
+    """What plan says of one window now; what somebody has published since leaves the queue."""
+    settled: list[queue.Entry] = []
+    decided = _decide(lake, as_of, wanted, settled)
+    for entry in settled:
+        _leave_queue(lake, wanted.job, entry, stands=False)
+    return decided
 
 
 def begin(lake: Lake, planned: Plan) -> None:
@@ -119,19 +152,19 @@ def begin(lake: Lake, planned: Plan) -> None:
 
 def settle(lake: Lake, wanted: Wanted, due: Due, state: str, message: str) -> Ended:
     """Notes how the run of a window ended, by the name of its final state, and takes the window off the queue if it may."""
-    stands = state == "AlreadyPublished"
+    stands = state in _STANDS
     if stands or state.startswith("Published"):
         note = _leave_queue(lake, wanted.job, due.entry, stands=stands) if due.entry else ""
         return Ended(as_of=due.as_of, outcome="skipped" if stands and due.entry is None else "done", why=note)
-    return Ended(as_of=due.as_of, outcome="blocked" if state == "Blocked" else "failed", why=message)
+    return Ended(as_of=due.as_of, outcome="blocked" if state in _BLOCKED else "failed", why=message)
 
 
 def conclude(planned: Plan, ended: list[Ended]) -> Backfilled:
     """The summary. Incomplete, with the summary, where a window failed; PartlyBlocked where some were blocked."""
     windows = tuple(sorted((*planned.ended, *ended), key=lambda one: one.as_of))
     summary = Backfilled(wanted=planned.wanted, windows=windows)
-    for outcome, kind in (("failed", Incomplete), ("blocked", PartlyBlocked)):
-        if worst := [one for one in windows if one.outcome == outcome]:
+    for outcomes, kind in ((("failed", "not started"), Incomplete), (("blocked",), PartlyBlocked)):
+        if worst := sorted((one for one in windows if one.outcome in outcomes), key=lambda one: one.outcome):
             raise _with_summary(kind, summary, worst)
     return summary
 
@@ -162,23 +195,38 @@ def _labels(lake: Lake, job: Job, wanted: Wanted) -> list[str]:
 
 
 def _decide(lake: Lake, as_of: str, wanted: Wanted, settled: list[queue.Entry]) -> Due | Ended:
+    try:
+        return _decided(lake, as_of, wanted, settled)
+    except LakeError as error:
+        return Ended(as_of=as_of, outcome="failed", why=error.failed)
+
+
+def _decided(lake: Lake, as_of: str, wanted: Wanted, settled: list[queue.Entry]) -> Due | Ended:
     entry = queue.read(lake, wanted.job, as_of)
     found = manifests(lake, wanted.job, as_of)
     published = next((one for one in found if one.is_published), None)
     if entry is not None and queue.is_settled(lake, entry, published):
         settled.append(entry)
         entry = None
-    if published is not None and entry is None and not wanted.rescore:
-        return Ended(as_of=as_of, outcome="skipped", why=f"run {published.run_id} published it")
+    if published is not None and entry is None and (wanted.leaves_finished or _is_done_for(wanted, published)):
+        why = f"run {published.run_id} published it{'' if wanted.leaves_finished else ' for this reason'}"
+        return Ended(as_of=as_of, outcome="skipped", rows=published.rows.scored, run=published.run_id, why=why)
     last = max(found, key=lambda one: (one.rows.pulled > 0, one.started_at), default=None)
     return Due(
         as_of=as_of,
         reason=_reason(wanted, entry),
+        again=published is not None or entry is not None,
+        only_if_changed=wanted.only_if_changed and published is not None and entry is None,
         from_snapshot=entry is not None and not (entry.repull or wanted.repull),
         entry=entry,
         seconds=_seconds(last),
         rows=last.rows.pulled if last else 0,
     )
+
+
+def _is_done_for(wanted: Wanted, published: Manifest) -> bool:
+    """Whether this backfill, when it ran before, has scored the window: its reason is what it is known by."""
+    return published.trigger.rescore_reason == wanted.reason.strip()
 
 
 def _reason(wanted: Wanted, entry: queue.Entry | None) -> str:

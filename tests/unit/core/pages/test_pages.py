@@ -683,11 +683,13 @@ def test_the_table_artifact_has_the_figures_of_the_page():
 
 
 def test_the_markdown_begins_with_the_verdict_and_holds_the_same_figures():
-    text = render_markdown(blocked(), "file:///lake/reports/a b.html")
+    text = render_markdown(blocked(), "http://reports.example/a b.html")
     lines = text.splitlines()
     assert lines[0] == "# ⛔ Blocked: flight\\_delays 2013-07-27"
     assert "**Next:** Mend the feed, then: `lamplighter score flight_delays --as-of 2013-07-27`" in lines
-    assert "[The report of this window](<file:///lake/reports/a%20b.html>)" in lines
+    assert "[The report of this window](<http://reports.example/a%20b.html>)" in lines
+    # No browser follows a link from a page to a file.
+    assert "The report of this window: `/lake/a.html`" in render_markdown(blocked(), "/lake/a.html").splitlines()
     for row in summary_rows(blocked()):
         assert any(line.startswith(f"| {row['figure']} | ") for line in lines)
 

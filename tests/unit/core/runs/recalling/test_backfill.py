@@ -5,6 +5,7 @@ import pytest
 from tasks.core import layout
 from tasks.core.definitions.project import parse_job
 from tasks.core.errors import DefinitionError, Incomplete, PartlyBlocked
+from tasks.core.runs.manifest import Trigger
 from tasks.core.runs.recalling import backfill, queue, recalls
 from tasks.core.runs.recalling.backfill import Due, Ended, Plan, Wanted
 from tests.recall_scenes import DAY, JOB, SECONDS, add_versions, order, publish
@@ -112,7 +113,10 @@ def test_a_window_of_which_nothing_stands_stays_whatever_its_run_says(lake):
     assert queue.labels(lake, JOB) == [DAY, NEXT_DAY]
 
 
-@pytest.mark.parametrize(("state", "outcome"), [("Blocked", "blocked"), ("Failed", "failed"), ("Crashed", "failed")])
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [("Blocked", "blocked"), ("SourceLate", "blocked"), ("Failed", "failed"), ("Crashed", "failed")],
+)
 def test_what_failed_stays(lake, state, outcome):
     assert settled(lake, state, "no rows") == Ended(as_of=DAY, outcome=outcome, why="no rows")
     assert queue.labels(lake, JOB) == [DAY, NEXT_DAY]
@@ -137,6 +141,16 @@ def test_a_window_that_somebody_holds_stays_for_the_next_backfill(lake, monkeypa
 
     assert (ended.outcome, "quick-owl" in ended.why) == ("done", True)
     assert queue.labels(lake, JOB) == [DAY, NEXT_DAY]
+
+
+def test_what_the_same_backfill_has_scored_again_is_left_alone_when_it_is_restarted(lake, job):
+    publish(lake, "other", 1, day="2013-07-03", trigger=Trigger(kind="rescore", rescore_reason="the feed was wrong"))
+
+    plan = planned(lake, job, first="2013-07-03", reason="the feed was wrong", rescore=True)
+    assert (plan.due, plan.ended[0].why) == ((), "run other published it for this reason")
+    assert [one.as_of for one in planned(lake, job, first="2013-07-03", reason="it was wrong", rescore=True).due] == [
+        "2013-07-03"
+    ]
 
 
 def test_the_summary_is_the_worst_of_all():

@@ -1,0 +1,157 @@
+"""What Prefect does of itself for a project: `deployments/automations.yaml`, made from the jobs.
+
+Two kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; and the people
+whom a job's `alerts` name are told what happened to its windows. One file for any server: notification blocks stand in
+it by name, and `lamplighter automations --apply` looks them up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import yaml
+
+from tasks.core.definitions.job import Job
+from tasks.core.events import ALARMS, EVENT_LABEL, HEARTBEAT_SECONDS, JOB_LABEL, JOB_TAG, SILENCE_SECONDS, TAG, WINDOW
+
+PREFIX = "lamplighter: "
+_HEADER = """\
+# Made from the jobs in deployments/jobs by `lamplighter automations`; a change belongs there.
+#
+#   lamplighter automations --apply
+#
+# creates, updates and removes them on the Prefect server that PREFECT_API_URL names; a notification block is looked up
+# there by its type and name.
+"""
+# What a run may end in, or wait in without a process: tasks/outcome.py and Prefect's own. A name that is missing here
+# does no harm, since what has ended cannot crash any more.
+ENDS = (
+    "AlreadyPublished",
+    "Blocked",
+    "Cancelled",
+    "Completed",
+    "Crashed",
+    "DryRun",
+    "Failed",
+    "NothingToDo",
+    "OnTime",
+    "Paused",
+    "Promoted",
+    "Published",
+    "PublishedWithWarnings",
+    "SourceLate",
+    "Suspended",
+    "TimedOut",
+    "Unchanged",
+    "WindowsLate",
+)
+# A window that is blocked again by a retry is no news; one that is blocked still, a day later, is worth a reminder.
+_QUIET_SECONDS = 24 * 3600
+
+_SUBJECT = "{{ event.payload.job }} {{ event.payload.as_of }}: {{ event.payload.verdict }}"
+_BODY = """\
+{{ event.payload.job }} {{ event.payload.as_of }}: {{ event.payload.verdict }}. {{ event.payload.reason }}
+Readers see: {{ event.payload.readers_see }}
+Next: {{ event.payload.next_step }}
+Owner: {{ event.payload.owner }}. Report: {{ event.payload.report }}
+"""
+_DEAD_SUBJECT = "{{ flow_run.name }}: the run died"
+_DEAD_BODY = """\
+{{ flow_run.name }}: the run died, and nothing that readers see has changed. {{ flow_run.state.message }}
+Next: lamplighter status; the next run of the window goes on where this one was.
+Run: {{ flow_run|ui_url }}
+"""
+
+
+def automations_yaml(jobs: Iterable[Job]) -> str:
+    """The file's text."""
+    return _HEADER + yaml.safe_dump(
+        {"automations": automations(jobs)}, sort_keys=False, allow_unicode=True, width=120, default_style=None
+    )
+
+
+def automations(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """The automations, as Prefect's API takes them but for `block`, which names a notification block."""
+    of_block: dict[str, list[str]] = {}
+    for job in jobs:
+        for block in job.alerts:
+            of_block.setdefault(block, []).append(job.job)
+    made = [_dead_runs()]
+    for block, names in sorted(of_block.items()):
+        made += [_alerts(block, sorted(set(names))), _dead_runs_told(block, sorted(set(names)))]
+    return made
+
+
+def _dead_runs() -> dict[str, Any]:
+    return _automation(
+        "runs that died",
+        f"A run says every {HEARTBEAT_SECONDS} s that it lives. One that is silent for {SILENCE_SECONDS} s has crashed: "
+        "its process and its worker were killed, so nobody was left to say so.",
+        {
+            "posture": "Proactive",
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            # Runs of others on this server may say so less often.
+            "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+            "after": ["prefect.flow-run.heartbeat"],
+            "expect": ["prefect.flow-run.heartbeat", *(f"prefect.flow-run.{name}" for name in ENDS)],
+            "for_each": ["prefect.resource.id"],
+            "threshold": 1,
+            "within": SILENCE_SECONDS,
+        },
+        {
+            "type": "change-flow-run-state",
+            "state": "CRASHED",
+            "message": f"The run has not been heard of for {SILENCE_SECONDS} s: its process was killed, and its worker with "
+            "it. Its lock in the lake is free, and the next run of the window goes on where this one was.",
+        },
+    )
+
+
+def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:
+    return _automation(
+        f"alerts to {block}",
+        "A window is blocked, failed or late, or its source is late: told once a day for each window and kind.",
+        {
+            "posture": "Reactive",
+            "match": {"prefect.resource.id": f"{WINDOW}.*", JOB_LABEL: jobs},
+            "expect": list(ALARMS),
+            "for_each": ["prefect.resource.id", EVENT_LABEL],
+            "threshold": 1,
+            "within": _QUIET_SECONDS,
+        },
+        {"type": "send-notification", "block": block, "subject": _SUBJECT, "body": _BODY},
+    )
+
+
+def _dead_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
+    return _automation(
+        f"dead runs to {block}",
+        "A run of `score` has crashed: it was killed, and could say nothing itself.",
+        {
+            "posture": "Reactive",
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "match_related": [
+                {
+                    "prefect.resource.role": "tag",
+                    "prefect.resource.id": [f"prefect.tag.{JOB_TAG}{name}" for name in jobs],
+                },
+                {"prefect.resource.role": "flow", "prefect.resource.name": "score"},
+            ],
+            "expect": ["prefect.flow-run.Crashed"],
+            "for_each": ["prefect.resource.id"],
+            "threshold": 1,
+            "within": 0,
+        },
+        {"type": "send-notification", "block": block, "subject": _DEAD_SUBJECT, "body": _DEAD_BODY},
+    )
+
+
+def _automation(name: str, description: str, trigger: dict[str, Any], action: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": PREFIX + name,
+        "description": description,
+        "tags": [TAG],
+        "trigger": {"type": "event", **trigger},
+        "actions": [action],
+    }

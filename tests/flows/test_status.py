@@ -1,0 +1,104 @@
+"""`lamplighter status` as a person and as a script meet it; it needs the lake and the project, and no Prefect."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.flows.conftest import DAY, readings
+
+pytestmark = pytest.mark.usefixtures("world")
+
+
+def test_all_is_well(lamplighter, world):
+    world.score()
+    code, out, err = lamplighter("status")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"readings: well. Readers see windows up to {DAY}: run {world.published().run_id}")
+    assert out.endswith("1 job, and all is well.\n")
+
+
+def test_blocked_is_3_and_says_what_readers_still_see_and_what_to_type(lamplighter, world):
+    world.score()
+    seen = world.published().run_id
+    world.write_rows(readings().assign(kind="lukewarm"))
+    world.score(rescore="a new feed")
+
+    code, out, _ = lamplighter("status", "readings")
+
+    assert code == 3
+    assert f"blocked {DAY}: 200 of 200 rows fail expect_column_values_to_be_in_set(kind)" in out
+    assert f"readers still see run {seen}, published " in out
+    assert f"Next: lamplighter show readings --as-of {DAY}" in out
+    assert "1 of 1 jobs need a look: 1 blocked or late." in out
+    (said,) = json.loads(lamplighter("status", "--json")[1])
+    assert (said["exit_code"], said["windows"][0]["kind"], said["newest"]["run_id"]) == (3, "blocked", seen)
+
+
+def test_failed_is_1(lamplighter, world):
+    (world.folder / "data/a.parquet").write_bytes(b"not parquet")
+    world.score()
+    code, out, _ = lamplighter("status")
+    assert (code, f"failed {DAY}: " in out) == (1, True)
+
+
+def test_late_windows_are_one_backfill(lamplighter, world):
+    world.score()
+    world.change_job(schedule={"cron": "30 2 * * *"}, deadline="2h", owner="weather")
+    code, out, _ = lamplighter("status")
+    assert code == 3
+    assert "late 2024-05-02 to " in out
+    assert "it was due 2024-05-03 04:30 UTC" in out
+    assert 'Next: lamplighter backfill readings --from 2024-05-02 --to ' in out
+
+
+def test_a_broken_job_is_one_line_and_not_the_end(lamplighter, world):
+    world.score()
+    world.change_job(owner="weather")
+    broken = world.job_file.with_name("broken.yaml")
+    broken.write_text(world.job_file.read_text().replace("job: readings", "job: broken") + "colour: red\n")
+
+    code, out, _ = lamplighter("status")
+
+    assert code == 1
+    first, second, last = out.splitlines()
+    assert "'colour' is not known" in first
+    assert second.startswith("readings (weather): well.")
+    assert last == "1 of 2 jobs need a look: 1 failed, killed or unreadable."
+    # It may be anybody's.
+    assert lamplighter("status", "--owner", "weather")[0] == 1
+    assert lamplighter("status", "readings", "--owner", "weather")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["reading"], "did you mean 'readings'?"), (["--owner", "whether"], "no job has the owner 'whether'")],
+)
+def test_a_name_that_nobody_has_is_never_well(lamplighter, arguments, says):
+    code, _, err = lamplighter("status", *arguments)
+    assert (code, says in err) == (2, True)
+
+
+def test_no_job_at_all_is_never_well(lamplighter, world):
+    world.job_file.unlink()
+    code, _, err = lamplighter("status")
+    assert (code, "there is no job in" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", [("status",), ("published", "readings", "--as-of", DAY)])
+def test_nothing_of_prefect_is_imported(world, command):
+    """Prefect may be down, or not even installed well."""
+    world.score()
+    code = (
+        f"import sys; sys.argv = ['lamplighter', *{command!r}]\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name.partition('.')[0] in ('prefect', 'great_expectations', 'sklearn'): raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from flows.cli import main\nmain()\n"
+    )
+    environment = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

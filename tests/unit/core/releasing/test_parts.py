@@ -1,0 +1,111 @@
+"""What a release takes along, and what it never does: secrets, and modules that lie elsewhere."""
+
+import pytest
+
+from tasks.core.definitions.project import Definition, parse_job
+from tasks.core.errors import DefinitionError, ReleaseRefused
+from tasks.core.releasing.contents import check_release_name, read_release
+from tasks.core.releasing.making import file_name, name_from, project_keys
+from tasks.core.releasing.modules import modules_of
+from tasks.core.releasing.secrets import known_secrets, refuse_secrets
+from tasks.core.storage import Folder
+
+JOB = """
+job: meters
+window: {kind: interval, every: 1d}
+source: {type: sql, driver: postgresql, uri_env: METERS_URI, query: SELECT 1}
+keys: [meter]
+event_time: at
+columns: {meter: string, at: timestamp, kwh: float64}
+model: {name: meters, allowed_types: [ALLOWED]}
+output: {columns: {score: {method: predict}}}
+labels: {query: SELECT 2, target: high}
+training:
+  estimator: ESTIMATOR
+  features: [kwh]
+  fit: {first: 2024-01-01, last: 2024-01-02}
+  benchmark: {first: 2024-01-03, last: 2024-01-04}
+"""
+
+
+def job(allowed="sklearn.svm.SVC", estimator="sklearn.svm:SVC"):
+    return parse_job(JOB.replace("ALLOWED", allowed).replace("ESTIMATOR", estimator), where="x")
+
+
+@pytest.fixture
+def project(tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours/__init__.py").write_text("")
+    (tmp_path / "ours/model.py").write_text("class Own: ...\n")
+    (tmp_path / "ours/__pycache__").mkdir()
+    (tmp_path / "ours/__pycache__/model.py").write_text("stale")
+    (tmp_path / "ours/data.bin").write_bytes(b"x")
+    (tmp_path / "single.py").write_text("x = 1\n")
+    return Folder(tmp_path)
+
+
+def test_of_installed_packages_nothing_comes_along(project):
+    found = modules_of(job(), project)
+    assert (found.names, found.files, found.left_out) == ([], {}, [])
+    assert modules_of(job("tasks.demo.X", "tasks.demo:late"), project).names == []
+
+
+def test_the_projects_own_modules_come_along(project):
+    found = modules_of(job("ours.model.Own", "single:build"), project)
+    assert found.names == ["ours", "single"]
+    assert set(found.files) == {"ours/__init__.py", "ours/model.py", "single.py"}
+
+
+def test_a_module_that_lies_elsewhere_is_refused_where_scoring_needs_it(project):
+    with pytest.raises(DefinitionError, match="needs the module 'nowhere_at_all'"):
+        modules_of(job("nowhere_at_all.Own"), project)
+    found = modules_of(job(estimator="nowhere_at_all:build"), project)
+    assert found.left_out == ["training.estimator nowhere_at_all:build: 'nowhere_at_all' does not lie in the project"]
+
+
+def test_its_queries_and_suites_are_files_of_a_job():
+    text = JOB.replace("query: SELECT 1", "query_file: sub/rows.sql").replace("query: SELECT 2", "query_file: labels.sql")
+    text = text.replace("ALLOWED", "a.B").replace("ESTIMATOR", "a:b").replace("target: high", "target: high, suite: truth")
+    made = parse_job(text + "suite: rows\n", where="x")
+    keys = project_keys(Definition(job=made, query="", labels_query="", suite_text="{}"))
+    assert keys == {
+        "deployments/jobs/meters.yaml",
+        "deployments/jobs/sub/rows.sql",
+        "deployments/jobs/labels.sql",
+        "expectations/rows.json",
+        "expectations/truth.json",
+    }
+
+
+def test_no_secret_goes_along(project, monkeypatch):
+    monkeypatch.setenv("METERS_URI", "postgresql://ann:hunter22@db/meters")
+    (project.root / ".env").write_text("API_TOKEN=abcdef123\nCOLOUR=turquoise\nSHORT_KEY=abc\n")
+    secrets = known_secrets(job(), [project])
+    assert set(secrets) == {"METERS_URI", "API_TOKEN"}
+
+    refuse_secrets({"a.sql": b"SELECT 'turquoise', 'abc'"}, secrets)
+    for content, what in (
+        (b"-- postgresql://ann:hunter22@db/meters", "the value of METERS_URI"),
+        (b"x: abcdef123", "the value of API_TOKEN"),
+        (b"# http://ann:secret@host/x", "an address with a password"),
+        (b"-----BEGIN RSA PRIVATE KEY-----", "a private key"),
+    ):
+        with pytest.raises(DefinitionError, match=f"a.sql holds {what}") as caught:
+            refuse_secrets({"a.sql": content}, secrets)
+        assert "hunter22" not in str(caught.value)
+        assert "abcdef123" not in str(caught.value)
+
+
+def test_names():
+    assert name_from("meters", file_name("meters", "2013.07")) == "2013.07"
+    for file in ("meters.tar.gz", "meters-.tar.gz", "other-1.tar.gz", "meters-1.zip"):
+        assert name_from("meters", file) == ""
+    for name in ("", "../x", "a/b", ".x", "x" * 64):
+        with pytest.raises(DefinitionError, match="not a name for a release"):
+            check_release_name(name)
+
+
+def test_a_manifest_that_cannot_be_read_is_refused():
+    for content in (b"", b"[]", b"{}", b'{"release_version": 2}', b"\xff"):
+        with pytest.raises(ReleaseRefused, match=r"release\.json in x cannot be read"):
+            read_release(content, "x")
