@@ -82,7 +82,7 @@ Rescore = Annotated[
     Says("Why a window that is published is pulled and scored again. Empty: a published window is left alone."),
 ]
 Reason = Annotated[str, Field(max_length=LONGEST_REASON), Says("Why; it stays in the record for ever.")]
-ReasonToAccept = Annotated[
+AcceptedFor = Annotated[
     str,
     Field(max_length=LONGEST_REASON),
     Says("Why the window may be published although a gate failed. It stays with the window for ever."),
@@ -93,7 +93,7 @@ Accept = Annotated[
     Field(max_length=20),
     Says(
         "What blocked the window and may stand this once: each as the report names it, with its column, as "
-        "`expect_column_values_to_be_between(wind_speed)`. Needs a reason."
+        "`expect_column_values_to_be_between(wind_speed)`, or `quarantine_share`. Needs a reason."
     ),
 ]
 DryRun = Annotated[
@@ -116,7 +116,9 @@ Queued = Annotated[bool, Says("Only the windows that a recall has queued: all of
 RescoreAll = Annotated[bool, Says("Score windows again that are published. Else they are left alone.")]
 Repull = Annotated[bool, Says("Read the source again, and not the snapshots that were kept.")]
 AtOnce = Annotated[
-    int, Field(ge=1, le=MOST_AT_ONCE), Says("How many windows are scored at the same time; each needs memory of its own.")
+    int,
+    Field(ge=1, le=MOST_AT_ONCE),
+    Says("How many windows are scored at the same time; each needs memory of its own."),
 ]
 StopAfter = Annotated[
     int,

@@ -3,7 +3,7 @@
 # Annotations are values here, not text: Prefect makes a form of them.
 from prefect import flow
 
-from flows.parameters import Accept, DryRun, FromSnapshot, JobName, OnlyIfChanged, ReasonToAccept, Rescore, ScheduledAsOf
+from flows.parameters import Accept, AcceptedFor, DryRun, FromSnapshot, JobName, OnlyIfChanged, Rescore, ScheduledAsOf
 from tasks.announce import told_as_event
 from tasks.challenge import challenge
 from tasks.core.runs.asked import Asked
@@ -34,7 +34,7 @@ def score(
     from_snapshot: FromSnapshot = False,
     only_if_changed: OnlyIfChanged = False,
     accept: Accept = (),
-    reason: ReasonToAccept = "",
+    reason: AcceptedFor = "",
     dry_run: DryRun = False,
 ) -> Manifest:
     """Scores one window of one job, accounts for every row, and publishes all of it or nothing."""

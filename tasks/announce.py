@@ -8,12 +8,12 @@ import inspect
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
 from tasks.core import layout
 from tasks.core.definitions.project import Project
 from tasks.core.errors import Blocked, LamplighterError, NothingToDo, SourceLate, WindowBusy, WindowFinished
+from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import latest_manifest
 from tasks.core.runs.seen import readers_see
@@ -42,9 +42,9 @@ def told_as_event(function: Callable[P, Manifest]) -> Callable[P, Manifest]:
         given.apply_defaults()
         try:
             manifest = function(*args, **kwargs)
-        # A cancellation is no Exception.
+        # A cancellation is no Exception, but it may make one of a child that it ends.
         except Exception as error:
-            if not isinstance(error, _NO_NEWS):
+            if not isinstance(error, _NO_NEWS) and not events.is_cancelled():
                 _tell(given.arguments, *_of_error(error))
             raise
         verdict = (manifest.verdict or "").replace("_", " ")
@@ -93,7 +93,7 @@ def _tell(given: dict[str, Any], event: str, verdict: str, reason: str, next_ste
         )
         events.tell(event, job, as_of, owner=owner, payload=payload)
     except Exception as failed:  # noqa: BLE001
-        get_run_logger().warning("The event %s was not sent: %s", event, failed)
+        log.warning("The event %s was not sent: %s", event, failed)
 
 
 def _owner(job: str) -> str:

@@ -9,13 +9,13 @@ from prefect.client.orchestration import get_client
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.settings import get_current_settings
 from prefect.states import Running
 from pydantic import Field, JsonValue, ValidationError
 
 from tasks.core.errors import DefinitionError
+from tasks.core.logs import log
 from tasks.core.models.gate.candidacy import Candidacy
 from tasks.core.pages import Answer, promotion_markdown
 from tasks.core.runs.promotions import Judged, not_promoted, show_answer
@@ -69,7 +69,7 @@ def address_of_answer() -> str:
 
 
 def _asked(judged: Judged) -> Approval:
-    get_run_logger().warning("Waiting for an answer at %s", address_of_answer())
+    log.warning("Waiting for an answer at %s", address_of_answer())
     # The checks stand in the form's own text: an artifact is a page away.
     form = Approval.with_initial_data(description=promotion_markdown(judged.verdict, f"file://{judged.page_path}"))
     try:

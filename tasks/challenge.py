@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
-from prefect.logging import get_run_logger
-
 from tasks.core import layout, progress, provenance
 from tasks.core.errors import (
     ChallengerFailed,
@@ -24,6 +22,7 @@ from tasks.core.errors import (
     LamplighterError,
     ModelNotFound,
 )
+from tasks.core.logs import log
 from tasks.core.models.mlflow.mirror import follow_challenger
 from tasks.core.models.model import check_input_schema
 from tasks.core.models.model_events import refuse_recalled
@@ -61,7 +60,7 @@ def challenge(run: Run, *, first: Callable[[str, str], object]) -> None:
         if begin(run):
             score_challenger(run)
     except Exception as error:  # noqa: BLE001 - production's verdict stands, whatever this one does
-        get_run_logger().warning("%s", error)
+        log.warning("%s", error)
 
 
 def challenge_again(run: Run) -> Challenge:

@@ -59,18 +59,16 @@ def opened(
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
     started_at = started_at or now()
-    trigger = _trigger(lake, definition, as_of, asked)
     with lake.lock(
         layout.dry_run_lock(job, as_of) if asked.dry_run else layout.lock(job, as_of),
         holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC",
         wait_seconds=length(definition.job.limits.wait_for_window).total_seconds(),
     ):
-        if asked.dry_run:
-            dry_run.clear(lake, job, as_of)
-        else:
+        if not asked.dry_run:
             recover(lake, job, as_of)
         if asked.leaves_finished:
             refuse_finished(lake, job, as_of)
+        trigger = _trigger(lake, definition, as_of, asked)
         run = _planned(lake, project, definition, window, started_at, trigger)
         _give_up_others(run)
         _begin(run, trigger)
@@ -183,7 +181,13 @@ def _begin(run: Run, trigger: Trigger) -> None:
 
 
 def _give_up_others(run: Run) -> None:
-    """Runs beside this one that are 'running' while it holds the lock were killed, and it is not them that it resumes."""
+    """Runs beside this one that are 'running' while it holds the lock were killed, and it is not them that it resumes.
+
+    Of dry runs the last alone is kept: any other goes.
+    """
+    if run.is_dry_run:
+        dry_run.clear(run.lake, run.job.job, run.window.as_of)
+        return
     for one in manifests_in(run.lake, run.folder):
         if one.state == "running" and one.workspace != run.workspace:
             why = "it was killed, and another run has begun since, of another plan"
@@ -205,11 +209,19 @@ def _conclude(run: Run, error: BaseException) -> None:
             manifest.but(
                 state="concluded",
                 verdict="blocked" if isinstance(error, Blocked) else "failed",
-                reasons=(error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}",),
+                reasons=(_why(error),),
                 next_step=error.next_step if isinstance(error, LamplighterError) else "",
                 finished_at=now(),
             ),
         )
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, LamplighterError):
+        return error.failed
+    if isinstance(error, Exception):
+        return f"{type(error).__name__}: {error}"
+    return f"it was stopped before its end ({type(error).__name__}); what is complete is kept"
 
 
 def _workspace_now(run: Run) -> str:

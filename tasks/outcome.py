@@ -28,12 +28,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec
 
 from prefect.artifacts import create_table_artifact
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from tasks.core import logs
 from tasks.core.errors import Blocked, LamplighterError, NothingToDo, SourceLate, WindowFinished
+from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.orchestration.quiet import say_it_once
 from tasks.orchestration.run_logs import log_to_run_page
@@ -52,7 +52,7 @@ def told_as_state(function: Callable[P, object]) -> Callable[P, Any]:
         say_it_once()
         with logs.run_fields(job=given.get("job"), as_of=given.get("as_of")), _logged_if_crashed():
             state = _state_of(function, *args, **kwargs)
-            logs.log.log(_level_of(state), "%s: %s", state.name, state.message)
+            log.log(_level_of(state), "%s: %s", state.name, state.message)
             return state
 
     return told
@@ -82,7 +82,7 @@ def _logged_if_crashed() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        logs.log.error("Stopped by %s: %s", type(error).__name__, error)
+        log.error("Stopped by %s", ": ".join(filter(None, (type(error).__name__, str(error)))))
         raise
 
 
@@ -106,7 +106,7 @@ def show_table(name: str, rows: list[dict[str, Any]], description: str) -> None:
     try:
         create_table_artifact(rows, key=re.sub(r"[^a-z0-9]+", "-", name.lower()), description=description)
     except Exception as error:  # noqa: BLE001
-        get_run_logger().warning("The table %s was not shown: %s", name, error)
+        log.warning("The table %s was not shown: %s", name, error)
 
 
 def published_sentence(manifest: Manifest) -> str:

@@ -8,13 +8,13 @@ from functools import partial
 
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import JsonValue
 
 from tasks.core import pages, provenance
 from tasks.core.definitions.modelling import WindowRange
 from tasks.core.definitions.project import Definition, Project
+from tasks.core.logs import log
 from tasks.core.models.gate.candidacy import Candidacy, consider
 from tasks.core.models.registering.training_data import Labelled, labelled_rows
 from tasks.core.models.registry import Registry
@@ -36,7 +36,7 @@ def consider_version(model: str, version: int, alias: str, job: str) -> Candidac
 
 def judge_candidate(candidacy: Candidacy) -> Judged:
     """The gate's verdict. Blocked where the candidate does not even load; nothing is changed in any case."""
-    say = get_run_logger().info
+    say = log.info
     return Judged(candidacy, judging.judge(candidacy, _labelled_rows, lambda what: say("%s: %s", candidacy.name, what)))
 
 

@@ -198,7 +198,7 @@ def _taken_up(run: Run, named: Run) -> Run:
 def _refuse_unchanged(run: Run, found: SnapshotRecord, seen: Manifest) -> None:
     """WindowFinished where the run is for changed rows only, and these are what readers see; nothing is left of it."""
     trigger = manifest_of(run).trigger
-    if not trigger.only_if_changed or not are_same(run, found, seen):
+    if not trigger.only_if_changed or not are_same(found, seen):
         return
     run.lake.remove(run.workspace)
     if not (run.is_dry_run or trigger.snapshot_of):

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from prefect.logging import get_run_logger
-
 from tasks.core import progress
 from tasks.core.definitions.job import SqlSource
 from tasks.core.definitions.operation import Ready
 from tasks.core.definitions.schedule import length
 from tasks.core.errors import JobError, SourceLate
+from tasks.core.logs import log
 from tasks.core.rows import snapshot
 from tasks.core.runs.retained import retained_snapshot
 from tasks.core.runs.run import Run, manifest_of
@@ -106,7 +105,7 @@ def _in_words(answer: object) -> str:
 
 
 def _say(sentence: str) -> None:
-    get_run_logger().info(sentence)
+    log.info(sentence)
 
 
 def _now() -> dt.datetime:

@@ -8,13 +8,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 
 from prefect.exceptions import MissingContextError
-from prefect.logging import get_run_logger
 
 from tasks.core import layout, pages
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
-from tasks.core.errors import LakeCorrupt, WindowBusy, WindowFinished
+from tasks.core.errors import LakeCorrupt, LakeError, WindowBusy, WindowFinished
 from tasks.core.home import alone, newest_to_show, point, write_home
+from tasks.core.logs import log
 from tasks.core.pages.verdicts import headline
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
@@ -96,7 +96,7 @@ def _warned(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - what was done stands, whatever a page cannot draw
-        get_run_logger().warning("The report of %s was not written: %s", what, error)
+        log.warning("The report of %s was not written: %s", what, error)
 
 
 def _write_job_pages(lake: Lake, job: Job, labels: Sequence[str]) -> None:
@@ -119,11 +119,16 @@ def try_to_report(job: str, as_of: str, *, dry_run: bool = False) -> None:
 
 def _is_told(lake: Lake, job: str, as_of: str) -> bool:
     """Whether the page is of the window's last run, as it ended: a kill may have come before it was written."""
-    page, last = layout.window_page(job, as_of), latest_manifest(lake, job, as_of)
-    if last is None or not lake.exists(page):
-        return last is None
-    text = lake.read_bytes(page).decode(errors="replace")
-    return last.run_id in text and f"<h1>{headline(last).words}</h1>" in text
+    with contextlib.suppress(LakeError):
+        page, last = layout.window_page(job, as_of), latest_manifest(lake, job, as_of)
+        if last is None or not lake.exists(page):
+            return last is None
+        # A lock that is there is held by whoever writes them now, or was by one that was killed.
+        if any(lake.exists(lock) for lock in (layout.index_lock(job), layout.HOME_LOCK)):
+            return False
+        text = lake.read_bytes(page).decode(errors="replace")
+        return last.run_id in text and f"<h1>{headline(last).words}</h1>" in text
+    return False
 
 
 def _page(job: str, as_of: str, *, dry_run: bool) -> str:

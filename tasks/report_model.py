@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from prefect.logging import get_run_logger
-
 from tasks.core import layout
+from tasks.core.logs import log
 from tasks.core.models.registry import Registry
 from tasks.core.pages import ModelPage, render_model
 from tasks.core.settings import Settings
@@ -18,7 +17,7 @@ def write_model_page(name: str) -> None:
         lake = Lake(Settings().lake)
         lake.write_bytes(layout.model_page(name), model_html(Registry(lake), name).encode())
     except Exception as error:  # noqa: BLE001
-        get_run_logger().warning("The page of the model %s was not written: %s", name, error)
+        log.warning("The page of the model %s was not written: %s", name, error)
 
 
 def model_html(registry: Registry, name: str) -> str:

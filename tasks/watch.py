@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
-from prefect.logging import get_run_logger
 
+from tasks.core.logs import log
 from tasks.core.progress import listening
 from tasks.orchestration.artifacts import artifact_name
 
@@ -61,7 +61,7 @@ class _Artifacts:
             with self._lock:
                 self._show(stage, min(100.0, 100 * done / total))
         except Exception as error:  # noqa: BLE001
-            get_run_logger().debug("Progress was not shown: %s", error)
+            log.debug("Progress was not shown: %s", error)
 
     def _show(self, stage: str, share: float) -> None:
         shown = self._shown.get(stage)

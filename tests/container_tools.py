@@ -1,17 +1,14 @@
 """What Docker would do with a Dockerfile and a compose file, as far as that can be done without Docker."""
 
-import contextlib
 import fnmatch
 import os
 import re
 import shlex
 import shutil
-import socket
 import stat
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,11 +119,22 @@ def _prepare(image, tools):
     for name in ("passwd", "group", "shadow", "gshadow"):
         (image.root / "etc" / name).touch()
     (image.root / "etc/login.defs").write_text("")
-    python = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}")
-    _tool(tools / "python", f'exec {python} "$@"')
+    python = _base(tools.with_name("base"))
+    image.environment["LD_LIBRARY_PATH"] = str(python / "lib")
+    _tool(tools / "python", f'exec {python}/bin/python{sys.version_info.major}.{sys.version_info.minor} "$@"')
     for name in ("useradd", "groupadd"):
         # With a prefix they add to the files there, and make the home below it.
         _tool(tools / name, f'root={image.root}\nexec /usr/sbin/{name} --prefix "$root" "${{@//"$root"/}}"')
+
+
+def _base(copied):
+    """Where Python lies; a copy of it, in links, where it lies in a home that the image's user may not enter."""
+    prefix = Path(sys.base_prefix)
+    if all(folder.stat().st_mode & stat.S_IXOTH for folder in prefix.parents):
+        return prefix
+    if not copied.exists():
+        subprocess.run(["cp", "-al", str(prefix), str(copied)], check=True)
+    return copied
 
 
 def _tool(path, line):
@@ -214,32 +222,6 @@ def interpolated(text, variables):
         return more
 
     return re.sub(r"\$\{(\w+)(?:(:[-?])([^}]*))?\}", value, text)
-
-
-@contextlib.contextmanager
-def forwarded(path):
-    """A port of loopback that leads to a socket in the file system."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_accept, args=(listener, path), daemon=True).start()
-        yield listener.getsockname()[1]
-
-
-def _accept(listener, path):
-    with contextlib.suppress(OSError):
-        while True:
-            client, _ = listener.accept()
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(str(path))
-            for one, other in ((client, server), (server, client)):
-                threading.Thread(target=_pump, args=(one, other), daemon=True).start()
-
-
-def _pump(source, target):
-    with contextlib.suppress(OSError):
-        while data := source.recv(65536):
-            target.sendall(data)
-    with contextlib.suppress(OSError):
-        target.shutdown(socket.SHUT_WR)
 
 
 def writable_by(folder, user):

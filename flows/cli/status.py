@@ -41,6 +41,11 @@ def status(
     from tasks.core.runs.status import exit_code, status_of  # noqa: PLC0415
 
     project, lake, now = the_project(), the_lake(), dt.datetime.now(dt.UTC)
+    if not lake.exists(""):
+        # Of a lake that is somewhere else, all would be well.
+        raise DefinitionError(
+            f"there is no lake in {lake.root}, so nothing has run there", next_step="set LAMPLIGHTER_LAKE to its folder"
+        )
     found = [status_of(lake, project, name, now=now) for name in _named(jobs or [], project.job_names())]
     found = _of_owner(found, owner)
     if as_json:
@@ -188,4 +193,4 @@ def _summary(found: Sequence[JobStatus]) -> str:
         for count, what in ((failed, "failed, killed or unreadable"), (len(troubled) - failed, "blocked or late"))
         if count
     ]
-    return f"{len(troubled)} of {len(found)} jobs need a look: {', '.join(parts)}."
+    return f"Not well: {len(troubled)} of {len(found)} job{'s' if len(found) != 1 else ''} ({', '.join(parts)})."

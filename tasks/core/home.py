@@ -47,7 +47,10 @@ def job_lines(lake: Lake, project: Project, *, now: dt.datetime) -> list[pages.J
     """Every job of the project, whether it has run or is wrong, and every other one of which the lake holds runs."""
     ours = project.job_names()
     others = [name for name in lake.names("runs") if name not in ours]
-    return [*(_of_project(lake, project, name, now) for name in ours), *(_line(lake, name, _kept(lake, name), due="another project's") for name in others)]
+    return [
+        *(_of_project(lake, project, name, now) for name in ours),
+        *(_line(lake, name, _kept(lake, name), due="another project's") for name in others),
+    ]
 
 
 def newest_to_show(lake: Lake, job: str, as_of: str) -> Manifest | None:

@@ -73,7 +73,7 @@ def unknown_variables() -> list[str]:
 def _ours() -> list[Setting]:
     lines = []
     for name, field in Settings.model_fields.items():
-        variable, default = _variable(name), _NONE if field.default is None else str(field.default)
+        variable, default = _variable(name), _NONE if field.default in (None, "") else str(field.default)
         given = environment(variable)
         lines.append(
             Setting(variable, default, field.description or "", value=given or default, is_set=given is not None)

@@ -85,7 +85,8 @@ class Folder:
         """The sorted names in a folder, without hidden ones; none where there is no folder."""
         with _lake_errors("list", self.path(key)):
             try:
-                return sorted(name for name in os.listdir(self.path(key)) if not name.startswith("."))
+                with os.scandir(self.path(key)) as found:
+                    return sorted(entry.name for entry in found if not entry.name.startswith("."))
             except (FileNotFoundError, NotADirectoryError):
                 return []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,7 @@ from tasks.core.definitions.deployments import BACKFILLS_AT_ONCE, QUEUES
 from tasks.core.errors import DefinitionError, OrchestrationError
 
 _MOST_FOUND = 200
+_SOON = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,11 @@ async def _put(client: PrefectClient, flow: Any, one: Mapping[str, Any], pull: S
         await _forget_late(client, made)
 
 
+def _interval(length: timedelta) -> IntervalSchedule:
+    """It begins soon, and not a whole interval from now: somebody waits to see the first run."""
+    return IntervalSchedule(interval=length, anchor_date=datetime.now(UTC) + _SOON - length)
+
+
 def form_of(flow: Any) -> dict[str, Any]:
     """The schema of the flow's parameters; a name that is none is refused too, which Prefect's own command leaves out."""
     return parameter_schema(flow).model_dump(exclude_unset=True) | {"additionalProperties": False}
@@ -132,12 +138,13 @@ async def _forget_late(client: PrefectClient, deployment: UUID) -> None:
     of_it = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
     waiting = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.SCHEDULED])))
     for run in await client.read_flow_runs(flow_run_filter=waiting, deployment_filter=of_it):
-        await client.delete_flow_run(run.id)
+        if run.auto_scheduled:
+            await client.delete_flow_run(run.id)
 
 
 def _schedule(given: Mapping[str, Any]) -> DeploymentScheduleCreate:
     kind: Any = (
-        IntervalSchedule(interval=timedelta(seconds=given["interval"]))
+        _interval(timedelta(seconds=given["interval"]))
         if "interval" in given
         else CronSchedule(cron=given["cron"], timezone=given["timezone"])
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 from uuid import UUID, uuid4
 
 from prefect.client.orchestration import get_client
 from prefect.events import Event
-from prefect.logging import get_logger
 from prefect.runtime import flow_run
 
 from tasks.core.events import (
@@ -22,8 +22,9 @@ from tasks.core.events import (
     SOURCE_LATE,
     WINDOW,
 )
+from tasks.core.logs import log
 
-__all__ = ["BLOCKED", "FAILED", "LATE", "PUBLISHED", "SOURCE_LATE", "tell"]
+__all__ = ["BLOCKED", "FAILED", "LATE", "PUBLISHED", "SOURCE_LATE", "is_cancelled", "tell"]
 
 _LONGEST = 2000  # Characters of a sentence: a chat cuts what is longer, and a person has stopped reading.
 # Nobody is to wait for an alarm longer than for a stage.
@@ -55,9 +56,17 @@ def tell(
         )
         _send(made)
     except Exception as error:  # noqa: BLE001
-        get_logger("lamplighter").warning("The event %s of %s %s was not sent: %s", event, job, as_of, error)
+        log.warning("The event %s of %s %s was not sent: %s", event, job, as_of, error)
         return False
     return True
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancels this flow run: what it breaks off with then is no failure."""
+    with contextlib.suppress(Exception), get_client(sync_client=True, httpx_settings=dict(_HTTP)) as client:
+        state = client.read_flow_run(UUID(str(flow_run.id))).state if flow_run.id else None
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+    return False
 
 
 def _this_run() -> list[dict[str, str]]:

@@ -53,7 +53,7 @@ class FlowRuns:
     def create(self, flow: Flow[..., Any], name: str, parameters: dict[str, Any]) -> FlowRun:
         """A run of the flow for a process of this machine, which is to begin it."""
         given = flow.serialize_parameters(get_call_parameters(flow.fn, (), parameters))
-        placeholder = self._placeholder(flow.name)
+        placeholder = self._placeholder(name)
         return self._patiently(
             lambda: self._client.create_flow_run(
                 flow, name=name, parameters=given, tags=_TAGS, state=Pending(), parent_task_run_id=placeholder
@@ -117,7 +117,7 @@ class FlowRuns:
         key = uuid4()
 
         def ask() -> UUID:
-            made = self._client.create_task_run(task, self._parent, str(key), id=key, state=pending)
+            made = self._client.create_task_run(task, self._parent, str(key), id=key, name=name, state=pending)
             return made.id
 
         return self._patiently(ask)

@@ -39,6 +39,7 @@ class Service:
     folder: Lake
     log: str
     process: subprocess.Popen[str] | None = None
+    reader: threading.Thread | None = None
     last_lines: deque[str] = field(default_factory=lambda: deque(maxlen=_LAST_LINES))
     began: float = 0.0
     pause: float = _FIRST_PAUSE_SECONDS
@@ -50,7 +51,9 @@ class Service:
 
     @property
     def said(self) -> str:
-        """Its last words, on one line."""
+        """Its last words, on one line; of one that has ended all of them, if nobody else holds its output open."""
+        if self.has_ended and self.reader:
+            self.reader.join(timeout=_LAST_WORD_SECONDS)
         return " / ".join(self.last_lines)[-_LAST_CHARACTERS:]
 
 
@@ -127,7 +130,8 @@ class Supervisor:
         )
         assert service.process.stdout is not None  # noqa: S101 - narrowing
         service.last_lines.clear()
-        threading.Thread(target=_keep_log, args=(service.process.stdout, service), daemon=True).start()
+        service.reader = threading.Thread(target=_keep_log, args=(service.process.stdout, service), daemon=True)
+        service.reader.start()
 
     def _look_after(self, service: Service, now: float) -> None:
         process = service.process

@@ -76,8 +76,10 @@ def environment_of(here: Place) -> dict[str, str]:
     defaults = {
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
         "PREFECT_WORKER_QUERY_SECONDS": "5",
-        # Without it the UI of any port asks port 4200.
-        "PREFECT_UI_API_URL": given.get("PREFECT_SERVER_UI_API_URL") or f"{here.address}/api",
+        # Without it the UI of any port asks port 4200. So it asks whoever served it, under whatever name.
+        "PREFECT_UI_API_URL": given.get("PREFECT_SERVER_UI_API_URL") or "/api",
+        # The second UI of 3.8 asks amplitude.com for its settings even where analytics are off.
+        "PREFECT_SERVER_UI_V2_ENABLED": "false",
         # Python would keep back what a log should show at once.
         "PYTHONUNBUFFERED": "1",
     }
@@ -146,7 +148,7 @@ def check_free(here: Place) -> None:
         raise OrchestrationError(
             f"port {here.port} of {here.host} cannot be used: {what}",
             state="nothing was started",
-            next_step=f"end what uses it, or take another: lamplighter up --port {here.port + 1}",
+            next_step=f"end what uses it, or give another --host or --port, such as lamplighter up --port {here.port + 1}",
         ) from error
 
 

@@ -203,7 +203,9 @@ class Deployed:
     def __init__(self, flow: AnyFlow, runs: FlowRuns, found: DeploymentResponse, at_once: int) -> None:
         self._flow, self._runs, self._deployment, self.at_once = flow, runs, found, at_once
         self._queue = _QUEUE if found.work_pool_name and runs.has_queue(_QUEUE, found.work_pool_name) else None
-        self._left = {str(one.parameters.get("as_of")): one for one in runs.unfinished()}
+        # One that the killed attempt had in its own process has died with it.
+        left = [one for one in runs.unfinished() if one.deployment_id == found.id]
+        self._left = {str(one.parameters.get("as_of")): one for one in left}
         self._asked: dict[UUID, str] = {}
         self._times: dict[str, int] = {}
         self._moved_at = time.monotonic()
@@ -253,7 +255,7 @@ class Deployed:
         if found is None or found.state is None:
             return Final(as_of, "Crashed", "its run was deleted from the Prefect server")
         state = found.state
-        began = not (state.is_cancelled() and self._instead and found.start_time is None)
+        began = not (state.is_cancelled() and self._instead)  # What this run took back is still to be done.
         return Final(as_of, state.name or "", state.message or f"its run was {(state.name or '').lower()}", began)
 
     def _do_it_here(self, found: dict[UUID, FlowRun]) -> None:

@@ -81,5 +81,8 @@ def _worst(then: pa.ChunkedArray[Any], now: pa.ChunkedArray[Any]) -> float:
     one, other = (each.to_numpy().astype(np.float64) for each in (then, now))
     if len(one) == 0 or np.array_equal(one, other, equal_nan=True):
         return 0.0
-    off = np.abs(one - other) / np.maximum(np.abs(one), 1.0)
-    return float(np.where(np.isnan(off), np.inf, off)[~(np.isnan(one) & np.isnan(other))].max())
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    if not (np.isfinite(one) & np.isfinite(other) | same).all():
+        return float("inf")
+    one, other = one[~same], other[~same]
+    return float((np.abs(one - other) / np.maximum(np.abs(one), 1.0)).max())

@@ -33,9 +33,7 @@ def validate_output_batch(task: Validation, batch: int) -> BatchMeasure:
     return validating.measure_batch(_suite(task), *_rows_to_publish(task, batch))
 
 
-def conclude_output_suite(
-    task: Validation, measures: Sequence[BatchMeasure], accepted: Collection[int]
-) -> SuiteRecord:
+def conclude_output_suite(task: Validation, measures: Sequence[BatchMeasure], accepted: Collection[int]) -> SuiteRecord:
     """The output suite's result on the whole window; `accepted` are the places of what may fail this once."""
     suite = _suite(task)
     whole = None

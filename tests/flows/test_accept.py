@@ -300,3 +300,14 @@ def test_accept_and_rescore_exclude_each_other(world, lamplighter):
 def test_a_reason_alone_is_refused(world, lamplighter):
     code, _, err = lamplighter("score", "readings", "--as-of", DAY, "--reason", WHY)
     assert (code, "asks for nothing" in err) == (2, True)
+
+
+def test_a_page_that_a_kill_left_behind_is_written_by_whoever_comes_next(blocked):
+    page = blocked.folder / f"lake/reports/readings/as_of={DAY}.html"
+    of_blocked = page.read_bytes()
+    accept(blocked, BETWEEN_X)
+    page.write_bytes(of_blocked)
+
+    assert blocked.score().name == "AlreadyPublished"
+
+    assert "<h1>Published with warnings</h1>" in page.read_text()

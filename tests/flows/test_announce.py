@@ -2,6 +2,7 @@
 
 import pytest
 
+from tasks.core.errors import SourceLate
 from tasks.orchestration import events
 from tests.flows.conftest import DAY, readings
 
@@ -77,6 +78,32 @@ def test_what_is_cancelled_is_no_news(world, sent, monkeypatch, kind):
     assert sent == []
 
 
+def test_what_breaks_because_it_is_cancelled_is_no_news(world, sent, monkeypatch):
+    from prefect.client.orchestration import get_client
+    from prefect.runtime import flow_run
+    from prefect.states import Cancelling
+
+    def child_ended(run):
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(flow_run.id, Cancelling(), force=True)
+        raise RuntimeError("a child process ended")
+
+    monkeypatch.setattr("flows.score.load", child_ended)
+    world.score()
+    assert sent == []
+
+
+def test_a_source_that_is_late_is_an_alarm_of_its_own(world, sent, monkeypatch):
+    def late(run):
+        raise SourceLate("it was not ready in 1h", next_step="ask the airline")
+
+    monkeypatch.setattr("flows.score.wait_until_ready", late)
+    assert world.score().name == "SourceLate"
+    (event,) = sent
+    assert (event.event, event.payload["verdict"]) == ("lamplighter.source.late", "source late")
+    assert (event.payload["reason"], event.payload["next_step"]) == ("it was not ready in 1h", "ask the airline")
+
+
 def test_a_dry_run_is_no_news(world, sent):
     from flows.score import score
 
@@ -101,4 +128,5 @@ def test_an_event_that_is_lost_costs_nothing(world, monkeypatch):
     assert world.score().name == "Published"
     monkeypatch.setattr(events, "_send", lambda event: None)
     monkeypatch.setattr("tasks.announce.payload_of", refused)
+    world.write_rows(readings(100))
     assert world.score(rescore="again").name == "Published"

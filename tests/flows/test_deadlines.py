@@ -47,7 +47,9 @@ def test_it_is_told_once_and_not_before_its_deadline(watched, sent):
     assert look_at_deadlines(DUE).state_name == "OnTime"
     looked = look_at_deadlines(DUE + MINUTE)
     assert names(looked.told) == names(looked.late) == [("readings", NEXT_DAY)]
-    assert str(looked).startswith("1 window is late: readings 2024-05-02 (due 2024-05-03 04:30 UTC, not run). Told of just now: 1.")
+    assert str(looked).startswith(
+        "1 window is late: readings 2024-05-02 (due 2024-05-03 04:30 UTC, not run). Told of just now: 1."
+    )
     (event,) = sent
     assert (event.event, event.resource["lamplighter.as_of"]) == ("lamplighter.run.late", NEXT_DAY)
     assert event.payload["reason"] == "Not published by 2024-05-03 04:30 UTC, its deadline: not run"

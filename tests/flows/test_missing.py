@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import shlex
 
 import pytest
 
@@ -31,13 +32,17 @@ def test_what_is_missing_is_listed_and_filled_by_the_command_that_is_printed(sch
     told = " ".join(out.split())
     assert code == 0
     assert f"{day(4)} never run" in told
-    assert f"{day(3)} " not in told
+    assert f"{day(3)} never run" not in told
     command = f'lamplighter backfill readings --from {day(4)} --to {day(1)} --reason "windows were missed"'
     assert f"3 windows are missing. Next: {command}" in told
-    # The command of the printed line, with days that have no rows allowed.
-    scheduled.change_job(on_empty="publish")
-    code, out, error = lamplighter("backfill", "readings", "--from", day(4), "--to", day(1), "--reason", "missed")
+    # The printed command scores these, and passes over the one between that is published.
+    arguments = shlex.split(command)[1:]
+    code, out, error = lamplighter(*arguments, "--plan", "--json")
     assert code == 0, out + error
+    assert [one["as_of"] for one in json.loads(out)["due"]] == [day(4), day(2), day(1)]
+    scheduled.change_job(on_empty="publish")
+    for number in (4, 2, 1):
+        assert scheduled.score(day(number)).is_completed()
     code, out, _ = lamplighter("runs", "readings", "--missing")
     assert (code, out.strip()) == (0, "No window of readings is missing.")
 

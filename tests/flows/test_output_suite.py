@@ -56,8 +56,7 @@ def test_a_critical_failure_blocks_after_scoring_and_before_anything_is_seen(wor
     state = world.score()
 
     assert state.name == "Blocked"
-    assert "not fit to be published" in state.message
-    assert "expect_column_values_to_be_between(probability" in state.message
+    assert "of 200 scored rows fail expect_column_values_to_be_between(probability); limit 0 %" in state.message
     assert not (world.folder / "lake/predictions").exists()
     (record,) = world.latest().output_suite.expectations
     assert record.consequence == "blocks"

@@ -314,6 +314,20 @@ def test_a_version_that_the_gate_never_saw_takes_no_place_without_force(home, he
     assert (code, event.forced, event.reason) == (0, True, "release 2: we know it")
 
 
+def test_a_version_that_the_gate_let_pass_takes_the_place_of_another(home, here, install):
+    install(home.first)
+    files = contents(home.second)
+    promotion = json.loads(files["release.json"])["promotion"] | {"verdict": {"checks": [{"outcome": "passed"}]}}
+
+    assert install(packed(files, promotion=promotion | {"forced": True}))[0] == 3
+    code, out, err = install(packed(files, promotion=promotion))
+
+    assert (code, err) == (0, "")
+    assert "production of readings is version 2, after version 1" in out
+    event = Registry(here.lake).history("readings")[-1]
+    assert (event.forced, event.evidence["release"]["home"]["promotion"]["verdict"]) == (False, promotion["verdict"])
+
+
 def test_a_version_that_was_recalled_here_does_not_come_back(home, here, install):
     install(home.first)
     Registry(here.lake).recall("readings", 1, at=_now(), actor="ann", reason="wrong units")
@@ -367,6 +381,17 @@ def test_with_another_lamplighter_its_wheel_is_laid_ready(home, here, install, m
     assert not (here.folder / "deployments").exists() or not list((here.folder / "deployments").rglob("*.yaml"))
 
     assert install(home.first, "--other-code")[0] == 0
+
+
+def test_deploying_it_too(home, here, install):
+    assert install(home.first, "--deploy", "--json")[0] == 2
+    assert state(here) == {}
+
+    code, out, err = install(home.first, "--deploy")
+
+    assert (code, err) == (0, "")
+    assert "Installed readings 1" in out
+    assert "Deployed " in out
 
 
 def test_it_is_tried_in_a_process_of_its_own(home, install, monkeypatch):

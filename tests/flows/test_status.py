@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("world")
 
 def test_all_is_well(lamplighter, world):
     world.score()
-    code, out, err = lamplighter("status")
-    assert (code, err) == (0, "")
+    code, out, _ = lamplighter("status")
+    assert code == 0
     assert out.startswith(f"readings: well. Readers see windows up to {DAY}: run {world.published().run_id}")
     assert out.endswith("1 job, and all is well.\n")
 
@@ -32,7 +32,7 @@ def test_blocked_is_3_and_says_what_readers_still_see_and_what_to_type(lamplight
     assert f"blocked {DAY}: 200 of 200 rows fail expect_column_values_to_be_in_set(kind)" in out
     assert f"readers still see run {seen}, published " in out
     assert f"Next: lamplighter show readings --as-of {DAY}" in out
-    assert "1 of 1 jobs need a look: 1 blocked or late." in out
+    assert "Not well: 1 of 1 job (1 blocked or late)." in out
     (said,) = json.loads(lamplighter("status", "--json")[1])
     assert (said["exit_code"], said["windows"][0]["kind"], said["newest"]["run_id"]) == (3, "blocked", seen)
 
@@ -51,7 +51,7 @@ def test_late_windows_are_one_backfill(lamplighter, world):
     assert code == 3
     assert "late 2024-05-02 to " in out
     assert "it was due 2024-05-03 04:30 UTC" in out
-    assert 'Next: lamplighter backfill readings --from 2024-05-02 --to ' in out
+    assert "Next: lamplighter backfill readings --from 2024-05-02 --to " in out
 
 
 def test_a_broken_job_is_one_line_and_not_the_end(lamplighter, world):
@@ -66,7 +66,7 @@ def test_a_broken_job_is_one_line_and_not_the_end(lamplighter, world):
     first, second, last = out.splitlines()
     assert "'colour' is not known" in first
     assert second.startswith("readings (weather): well.")
-    assert last == "1 of 2 jobs need a look: 1 failed, killed or unreadable."
+    assert last == "Not well: 1 of 2 jobs (1 failed, killed or unreadable)."
     # It may be anybody's.
     assert lamplighter("status", "--owner", "weather")[0] == 1
     assert lamplighter("status", "readings", "--owner", "weather")[0] == 0
@@ -85,6 +85,12 @@ def test_no_job_at_all_is_never_well(lamplighter, world):
     world.job_file.unlink()
     code, _, err = lamplighter("status")
     assert (code, "there is no job in" in err) == (2, True)
+
+
+def test_no_lake_at_all_is_never_well(lamplighter, world, monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", str(world.folder / "lakes"))
+    code, _, err = lamplighter("status")
+    assert (code, "there is no lake in" in err) == (2, True)
 
 
 @pytest.mark.parametrize("command", [("status",), ("published", "readings", "--as-of", DAY)])

@@ -66,7 +66,7 @@ def _is_published_once(world):
 
 
 def _until(condition, first):
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while not condition():
         assert first.poll() is None, first.communicate()
         assert time.monotonic() < deadline
@@ -96,8 +96,8 @@ def test_a_second_that_may_wait_finds_the_window_published(world, start):
 
     (world.folder / "go").touch()
 
-    assert "200 of 200 rows scored" in first.communicate(timeout=180)[0]
-    out, error = second.communicate(timeout=180)
+    assert "200 of 200 rows scored" in first.communicate(timeout=400)[0]
+    out, error = second.communicate(timeout=400)
     assert (second.returncode, "is published" in out) == (0, True), out + error
     _is_published_once(world)
 
@@ -107,7 +107,7 @@ def test_a_second_that_waits_takes_over_when_the_first_is_killed(world, start):
 
     first.kill()
 
-    out, error = second.communicate(timeout=180)
+    out, error = second.communicate(timeout=400)
     assert (second.returncode, "200 of 200 rows scored" in " ".join(out.split())) == (0, True), out + error
     _is_published_once(world)
 

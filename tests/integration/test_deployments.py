@@ -135,9 +135,9 @@ def _as_the_server_has_them(server):
     return {
         f"{flows[one['flow_id']]}/{one['name']}": {
             **{key: value for key, value in one.items() if key not in passing},
-            "schedules": [
-                {key: given[key] for key in ("schedule", "active", "parameters")} for given in one["schedules"]
-            ],
+            # That a name which is none is refused, Prefect's own command leaves out.
+            "parameter_openapi_schema": one["parameter_openapi_schema"] | {"additionalProperties": False},
+            "schedules": [(given["schedule"], given["active"], given["parameters"]) for given in one["schedules"]],
             "work_queue_id": queues[one["work_queue_id"]],
         }
         for one in found

@@ -4,18 +4,21 @@ In the order in which the tests stand: each leaves the server to the next.
 """
 
 import datetime as dt
+import shutil
 import signal
+import subprocess
 
+import httpx
 import pytest
 
 from tests.flows.conftest import make_project, numbered, readings
-from tests.integration.conftest import wait_for
-from tests.integration.up_tools import Up, a_free_port, make_told, scored_rows
+from tests.integration.conftest import LAMPLIGHTER, wait_for
+from tests.integration.up_tools import Up, a_free_port, make_told, plain_environment, scored_rows
 
 pytestmark = pytest.mark.extras
 
 TODAY = dt.datetime.now(dt.UTC).date()
-DAYS = [(TODAY - dt.timedelta(days=number)).isoformat() for number in range(5)]
+DAYS = [(TODAY - dt.timedelta(days=number)).isoformat() for number in range(6)]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,39 @@ def test_it_says_what_it_does_and_where_the_ui_is(up):
     assert "Starting a Prefect server at" in lines[0]
     assert f"Prefect's UI: http://127.0.0.1:{up.port} " in lines[-1]
     assert len(lines) <= 8
+
+
+def test_the_ui_shows_the_deployments_and_the_browser_asks_nobody_else(up):
+    from playwright.sync_api import sync_playwright
+
+    asked = set()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        # Another name of the same machine than the one that was printed.
+        page = browser.new_page(base_url=f"http://localhost:{up.port}")
+        page.on("request", lambda request: asked.add(httpx.URL(request.url).host))
+        page.goto("/", timeout=120_000)
+        page.goto("/deployments", timeout=120_000)
+        wait_for(lambda: "6 Deployments" in page.inner_text("body"), seconds=120, what="the deployments on the page")
+        browser.close()
+    assert {host for host in asked if host} == {"localhost"}, asked
+
+
+def test_a_second_one_in_the_same_project_is_refused_and_the_first_is_not_disturbed(up, world):
+    for port in (up.port, a_free_port()):
+        second = subprocess.run(
+            [LAMPLIGHTER, "up", "--port", str(port)],
+            cwd=world.folder,
+            env=plain_environment(),
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        assert (second.returncode, second.stdout) == (1, "")
+        assert "another `lamplighter up` works with" in second.stderr
+        assert f"one at http://127.0.0.1:{up.port}. That one was not disturbed" in second.stderr
+    assert up.process.poll() is None
 
 
 def test_a_schedule_fires_and_scores_the_window_of_its_scheduled_time(up, world):
@@ -114,7 +150,7 @@ def test_kill_9_of_the_server_loses_nothing(up, world):
 
 
 def test_it_ends_within_seconds_and_leaves_nothing_behind(up, world):
-    run = until_it_waits(up, world, DAYS[2], rescore="it is ended in between")
+    run = until_it_waits(up, world, DAYS[5])
     there = up.processes()
     code, seconds = up.end(signal.SIGINT)
 
@@ -132,12 +168,12 @@ def test_it_ends_within_seconds_and_leaves_nothing_behind(up, world):
         again.clear_away()
 
 
-def until_it_waits(up, world, day, **parameters):
+def until_it_waits(up, world, day):
     """A run that waits, for ever, in the model, with some batches scored."""
     folder = world.folder / "told"
     known = len(scored_rows(folder))
     (folder / "what").write_text("wait 100")
-    run = up.start_run("score/readings", as_of=day, **parameters)
+    run = up.start_run("score/readings", as_of=day)
     wait_for(
         lambda: [first for first, _ in scored_rows(folder)[known:] if first >= 100],
         seconds=180,

@@ -53,7 +53,11 @@ class Up:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        threading.Thread(target=lambda: self.lines.extend(self.process.stdout), daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self):
+        with self.process.stdout:
+            self.lines.extend(self.process.stdout)
 
     @property
     def said(self):

@@ -17,7 +17,7 @@ from tasks.core.events import ALARMS, EVENT_LABEL, HEARTBEAT_SECONDS, JOB_LABEL,
 
 PREFIX = "lamplighter: "
 _HEADER = """\
-# Made from the jobs in deployments/jobs by `lamplighter automations`; a change belongs there.
+# Made from the jobs in deployments/jobs by `lamplighter automations > deployments/automations.yaml`; a change belongs there.
 #
 #   lamplighter automations --apply
 #

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import heapq
 import re
+import sys
 from collections.abc import Iterator
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from tasks.core.definitions.window import Window, WindowSpec
 _LENGTH = re.compile(r"(\d{1,4})(min|h|d)")
 _TWO_DAYS = dt.timedelta(days=2)  # More than any change of clocks: a zone that crossed the date line lost one.
 _FIELDS, _ALL_DAYS, _ALL_WEEKDAYS = 5, frozenset(range(1, 32)), frozenset(range(7))
+_SKIPPED_IS_AFTER = (3, 13)  # Of Python: from there on Prefect has times from another library.
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
 
 
@@ -141,10 +143,13 @@ def _clock_times(cron: str, after: dt.datetime) -> CronSim:
 
 
 def _instant(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-    """When a clock shows this: the first time where it does so twice; where it never does, as long before the change."""
+    """When a clock shows this: the first time where it does so twice.
+
+    Where it never does, Prefect takes the time as long after the change, and before Python 3.13 as long before it.
+    """
     at = local.replace(tzinfo=zone).astimezone(dt.UTC)
     is_shown = at.astimezone(zone).replace(tzinfo=None) == local
-    return at if is_shown else _again(local, zone)
+    return at if is_shown or sys.version_info >= _SKIPPED_IS_AFTER else _again(local, zone)
 
 
 def _again(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:

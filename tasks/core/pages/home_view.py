@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,8 @@ def _owners(jobs: Sequence[JobLine]) -> list[Owner]:
 
 
 def _anchor(name: str, taken: set[str]) -> str:
-    plain = "owner-" + (re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:60] or "x")
+    letters = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = "owner-" + (re.sub(r"[^a-z0-9]+", "-", letters).strip("-")[:60] or "x")
     number, anchor = 2, plain
     while anchor in taken:
         number, anchor = number + 1, f"{plain}-{number}"

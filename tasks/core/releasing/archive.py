@@ -18,8 +18,8 @@ from tasks.core.errors import ReleaseRefused
 
 _BLOCK = 512
 _END = bytes(2 * _BLOCK)
-# gzip: deflate, with a comment; no time, best compression, of no particular system.
-_GZIP = b"\x1f\x8b\x08\x10\x00\x00\x00\x00\x02\xff"
+# gzip: deflate, with a comment; of no time and no particular system.
+_GZIP = b"\x1f\x8b\x08\x10\x00\x00\x00\x00\x00\xff"
 _COMMENT = b"sha256 "
 _SAID_BYTES = len(_COMMENT) + 64 + 1
 _TRAILER_BYTES = 8
@@ -38,7 +38,7 @@ _KINDS = {
 
 def pack(files: Iterable[tuple[str, bytes]]) -> bytes:
     """The files, in this order, as one .tar.gz: the same files give the same bytes."""
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     parts: list[bytes] = []
     checksum = size = 0
     for piece in _tar(files):
@@ -126,12 +126,12 @@ def _why_refused(info: tarfile.TarInfo) -> str:
     return ""
 
 
-def _body(data: bytes, where: str) -> bytes:
+def _body(data: bytes, where: str) -> memoryview:
     """What follows the gzip header, if it is what the header says."""
     start = len(_GZIP) + _SAID_BYTES
     if not data.startswith(_GZIP + _COMMENT) or len(data) < start + _TRAILER_BYTES:
         raise refused(f"{where} is no release of Lamplighter, or was compressed anew on its way")
-    body = data[start:]
+    body = memoryview(data)[start:]
     if data[len(_GZIP) : start] != _COMMENT + hashlib.sha256(body).hexdigest().encode() + b"\0":
         raise refused(f"{where} was changed, or cut short: its SHA-256 is not the one that it was written with")
     return body
@@ -140,8 +140,8 @@ def _body(data: bytes, where: str) -> bytes:
 class _Stream:
     """Decompresses so much as is asked for, and no more."""
 
-    def __init__(self, body: bytes, where: str) -> None:
-        self._body, self._where = memoryview(body), where
+    def __init__(self, body: memoryview, where: str) -> None:
+        self._body, self._where = body, where
         self._at = 0
         self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
         self._checksum = self._size = 0

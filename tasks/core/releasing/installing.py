@@ -288,7 +288,12 @@ def _goes_back(before: list[Installed], staged: Staged) -> bool:
     """Whether it was installed here before, or is older than what is installed, so far as both say."""
     if not before:
         return False
-    return any(one.digest == staged.digest for one in before) or staged.manifest.order < before[-1].order
+    return any(one.digest == staged.digest for one in before) or _is_older(staged.manifest.order, before[-1].order)
+
+
+def _is_older(one: tuple[dt.datetime, ...], other: tuple[dt.datetime, ...]) -> bool:
+    """By when their versions were promoted; of one version by when they were made, where both say so."""
+    return one[0] < other[0] or (one[0] == other[0] and bool(one[1:] and other[1:]) and one[1] < other[1])
 
 
 def _accepted(place: Place, manifest: ReleaseManifest, here: ModelVersion | None, alias_now: int | None) -> bool:

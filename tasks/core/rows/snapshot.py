@@ -99,7 +99,7 @@ def write_snapshot(
             rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
             tell(batch.num_rows)
         if earlier_rejects is not None:
-            intake.reject(earlier_rejects)
+            intake.reject_unread(earlier_rejects)
         repeated = intake.finish()
     with lake.parquet_writer(f"{workspace}/{rejects.DUPLICATES}", rejects.DUPLICATES_SCHEMA) as writer:
         writer.write_table(pa.table({"row": pa.array(repeated, pa.int64())}, schema=rejects.DUPLICATES_SCHEMA))
@@ -147,7 +147,7 @@ class _Intake:
         self._finder.add(key_hashes, row_hashes, ~keyed)
         self.row_digest += RowDigest.of(row_hashes)
         self.key_digest += RowDigest.of(key_hashes)
-        self.reject(rejects_table(unconvertible))
+        self.reject_unread(rejects_table(unconvertible))
         self.reject(self._without_key(keyed))
         if self._job.event_time:
             self.reject(self._outside(batch, self._job.event_time))
@@ -157,6 +157,12 @@ class _Intake:
     def reject(self, records: pa.Table) -> None:
         if len(records):
             self._taken.write_table(records)
+
+    def reject_unread(self, records: pa.Table) -> None:
+        """Puts aside rows with values that could not be converted: null in the snapshot, so its digest says what they were."""
+        if len(records):
+            self.row_digest += RowDigest.of(hash_rows(records, ["reason"]))
+        self.reject(records)
 
     def finish(self) -> rejects.Rows:
         """Puts aside the rows whose key has other values elsewhere; returns those that merely repeat another."""

@@ -6,9 +6,8 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt, LakeError
-from tasks.core.rows import rejects, snapshot
+from tasks.core.rows import snapshot
 from tasks.core.rows.changes import Side, common_columns, count_changes
-from tasks.core.rows.digest import RowDigest, hash_rows
 from tasks.core.runs.manifest import Manifest, Record, RowChanges, SnapshotRecord
 from tasks.core.runs.run import Run
 from tasks.core.storage import Folder, Lake
@@ -24,13 +23,9 @@ class LookedAt(Record):
     digest: str
 
 
-def are_same(run: Run, found: SnapshotRecord, seen: Manifest) -> bool:
-    """Whether a run has pulled the very rows that readers see, with the same values that could not be converted."""
-    if seen.snapshot is None or seen.snapshot.digest != found.digest or seen.snapshot.columns != found.columns:
-        return False
-    theirs = layout.workspace(seen.job, seen.as_of, seen.run_id)
-    reasons = _reasons(run.lake, theirs)
-    return reasons is None or reasons == _reasons(run.lake, run.workspace)
+def are_same(found: SnapshotRecord, seen: Manifest) -> bool:
+    """Whether a run has pulled the very rows that readers see."""
+    return seen.snapshot is not None and (seen.snapshot.digest, seen.snapshot.columns) == (found.digest, found.columns)
 
 
 def note_looked_at(lake: Lake, seen: Manifest, at: dt.datetime) -> None:
@@ -58,7 +53,7 @@ def changes_since(run: Run, found: SnapshotRecord, seen: Manifest) -> RowChanges
     """What differs from the rows that readers see; None where their snapshot is gone, or has other keys."""
     if seen.snapshot is None:
         return None
-    if are_same(run, found, seen):
+    if are_same(found, seen):
         return RowChanges(of_run=seen.run_id, added=0, removed=0, changed=0)
     try:
         return _counted(run, found, seen, seen.snapshot)
@@ -90,15 +85,3 @@ def _counted(run: Run, found: SnapshotRecord, seen: Manifest, old: SnapshotRecor
         changed=counted.changed,
         not_compared=tuple(others),
     )
-
-
-def _reasons(lake: Folder, workspace: str) -> RowDigest | None:
-    """Of what the pull took out, whatever the order of rows; None where it is not kept."""
-    key = f"{workspace}/{rejects.PULLED}"
-    if not lake.exists(key):
-        return None
-    digest = RowDigest.empty()
-    with lake.parquet(key) as file:
-        for group in range(file.num_row_groups):
-            digest += RowDigest.of(hash_rows(file.read_row_group(group, columns=["reason"])))
-    return digest

@@ -89,8 +89,6 @@ class RowChanges(Record):
         counts = (
             f"{self.added:,} rows added, {self.removed:,} removed, {self.changed:,} changed since run {self.of_run}"
         )
-        if self.added == self.removed == self.changed == 0:
-            counts = f"the rows of run {self.of_run}, unchanged"
         return f"{counts}; not compared: {', '.join(self.not_compared)}" if self.not_compared else counts
 
     @property

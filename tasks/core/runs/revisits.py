@@ -126,7 +126,8 @@ def _windows(lake: Folder, job: Job, now: dt.datetime) -> list[Window]:
     if not job.revisit:
         return []
     shortest, longest = min(map(length, job.revisit)), max(map(length, job.revisit))
-    oldest = job.window.containing(now - longest - GRACE).as_of
+    # One that ends at this instant began before it.
+    oldest = job.window.before(job.window.containing(now - longest - GRACE)).as_of
     found: list[Window] = []
     for label in published_labels(lake, job.job):
         try:

@@ -6,6 +6,7 @@ job's newest windows only: what is older, `lamplighter runs` lists.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -110,8 +111,8 @@ def watched_since(lake: Lake, job: str) -> dt.datetime | None:
 def asked_for(lake: Lake, job: Job, *, now: dt.datetime, since: dt.datetime | None = None) -> list[Missing]:
     """The windows that an active schedule has asked for and readers do not see.
 
-    They begin with the job's first window in the lake (or at `since`, where that is later); of a job that has never
-    run, with the first tick after somebody began to look after its deadlines.
+    They begin at `since`, or with the job's first window in the lake; of a job that has never run, with the first tick
+    after somebody began to look after its deadlines.
     """
     if job.schedule is None or not job.schedule.active:
         return []
@@ -148,11 +149,15 @@ class _Looking:
         )
 
     def _since(self) -> dt.datetime | None:
-        """The start of the oldest window that is looked at; its label may be of windows of another length."""
-        try:
-            return self.job.window.parse(self.labels[0]).start if self.labels else None
-        except DefinitionError:
-            return None
+        """The start of the oldest window that is looked at; a job's first run may have been of a window of long ago."""
+        window = self.job.window.containing(self.now)
+        for _ in range(NEWEST):
+            window = self.job.window.before(window)
+        for label in self.labels:
+            # A label may be of windows of another length.
+            with contextlib.suppress(DefinitionError):
+                return max(window.start, self.job.window.parse(label).start)
+        return None
 
     def _look(self, as_of: str) -> WindowStatus | None:
         try:

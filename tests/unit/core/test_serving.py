@@ -1,20 +1,15 @@
 """The server of the reports: pages and nothing else, whatever a client sends. It is asked over real sockets."""
 
 import contextlib
-import http.client
 import os
 import socket
-import threading
-import time
 
 import pytest
-import uvicorn
 
 from tasks.core.errors import DefinitionError
-from tasks.core.serving import Pages, listening_at, serve
+from tasks.core.serving import listening_at, serve
 from tasks.core.storage import Folder
-
-NAMES = ("localhost", "127.0.0.1", "[::1]")
+from tests.pages_server import NAMES, asked, served
 
 
 @pytest.fixture
@@ -44,38 +39,10 @@ def reports(tmp_path):
     return lake / "reports"
 
 
-@contextlib.contextmanager
-def served(folder, names=NAMES):
-    with listening_at("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(Pages(Folder(folder), names), log_config=None, lifespan="off", ws="none")
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        try:
-            while not server.started:
-                time.sleep(0.01)
-            yield listener.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(timeout=10)
-
-
 @pytest.fixture
 def ask(reports):
     with served(reports) as port:
         yield lambda *line, **headers: asked(port, *line, **headers)
-
-
-def asked(port, path, method="GET", **headers):
-    """The answer to a request whose path is sent as it is written here."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    # What a client does not clean up: nothing may be taken for granted of a path.
-    connection._validate_path = lambda _: None
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
-    answer = connection.getresponse()
-    answer.body = answer.read().decode()
-    connection.close()
-    return answer
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Windows as runs of a deployment: taken over, taken back where no worker begins them, and cancelled."""
 
+import datetime as dt
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -12,6 +13,7 @@ from tasks.core.runs.recalling.round import Final
 from tasks.orchestration import ways
 from tasks.orchestration.ways import Deployed
 
+NOW = dt.datetime(2024, 5, 1, tzinfo=dt.UTC)
 DEPLOYMENT = SimpleNamespace(id=uuid4(), work_pool_name="lamplighter")
 
 
@@ -44,6 +46,8 @@ class Server:
 
     def cancel(self, run_id, why):
         self.cancelled.append(run_id)
+        # As a real server does, which gives a run that never began a start all the same.
+        self.made[run_id].start_time = self.made[run_id].created
         self.made[run_id].state = Cancelled(message=why)
 
     def write_off(self, run_id, why, *, cancelled=False):
@@ -55,7 +59,9 @@ class Server:
 
 
 def run(as_of, state):
-    return FlowRun(flow_id=uuid4(), state=state, parameters={"job": "readings", "as_of": as_of})
+    parameters = {"job": "readings", "as_of": as_of}
+    made = FlowRun(flow_id=uuid4(), state=state, parameters=parameters, deployment_id=DEPLOYMENT.id)
+    return made.model_copy(update={"created": NOW})
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +128,8 @@ def test_those_that_have_ended_are_told_once_with_their_last_state():
 
 def test_a_second_attempt_takes_over_what_the_first_has_asked_for():
     earlier = run("2024-05-01", Running())
-    server = Server(earlier)
+    died_with_it = run("2024-05-02", Running()).model_copy(update={"deployment_id": None})
+    server = Server(earlier, died_with_it)
     way = begun(server, "2024-05-01", "2024-05-02")
 
     assert len(server.made) == 1

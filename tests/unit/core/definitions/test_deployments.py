@@ -80,7 +80,10 @@ def test_the_file_says_how_its_pools_and_queues_are_made():
     assert {one["version"] for one in found["deployments"]} == {"1.2.3"}
 
 
-@pytest.mark.parametrize("flow", ["score", "backfill", "challenge", "train", "promote", "rollback", "recall", "replay"])
+@pytest.mark.parametrize(
+    "flow",
+    ["score", "backfill", "challenge", "train", "promote", "rollback", "recall", "replay", "revisit", "deadlines"],
+)
 def test_every_entrypoint_is_a_flow_of_that_name(flow):
     from importlib import import_module
 

@@ -140,7 +140,7 @@ def test_the_ticks_are_those_of_prefect(cron, zone):
 _FIELD = st.sampled_from(["*", "0", "3", "1,2", "*/7", "1-3", "22"])
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(deadline=None, derandomize=True, max_examples=60)
 @given(
     st.tuples(
         _FIELD,

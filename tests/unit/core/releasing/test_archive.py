@@ -30,7 +30,7 @@ def in_gzip(tar: bytes) -> bytes:
     """As a release is packed, around whatever tar: somebody hostile can do that too."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     body = deflate.compress(tar) + deflate.flush() + struct.pack("<LL", zlib.crc32(tar), len(tar) & 0xFFFFFFFF)
-    return b"\x1f\x8b\x08\x10\0\0\0\0\x02\xffsha256 " + hashlib.sha256(body).hexdigest().encode() + b"\0" + body
+    return b"\x1f\x8b\x08\x10\0\0\0\0\0\xffsha256 " + hashlib.sha256(body).hexdigest().encode() + b"\0" + body
 
 
 def tar_of(*members: tuple[tarfile.TarInfo, bytes], form=tarfile.USTAR_FORMAT) -> bytes:

@@ -1,10 +1,13 @@
 """What a release takes along, and what it never does: secrets, and modules that lie elsewhere."""
 
+import datetime as dt
+
 import pytest
 
 from tasks.core.definitions.project import Definition, parse_job
 from tasks.core.errors import DefinitionError, ReleaseRefused
 from tasks.core.releasing.contents import check_release_name, read_release
+from tasks.core.releasing.installing import _is_older
 from tasks.core.releasing.making import file_name, name_from, project_keys
 from tasks.core.releasing.modules import modules_of
 from tasks.core.releasing.secrets import known_secrets, refuse_secrets
@@ -64,8 +67,12 @@ def test_a_module_that_lies_elsewhere_is_refused_where_scoring_needs_it(project)
 
 
 def test_its_queries_and_suites_are_files_of_a_job():
-    text = JOB.replace("query: SELECT 1", "query_file: sub/rows.sql").replace("query: SELECT 2", "query_file: labels.sql")
-    text = text.replace("ALLOWED", "a.B").replace("ESTIMATOR", "a:b").replace("target: high", "target: high, suite: truth")
+    text = JOB.replace("query: SELECT 1", "query_file: sub/rows.sql").replace(
+        "query: SELECT 2", "query_file: labels.sql"
+    )
+    text = (
+        text.replace("ALLOWED", "a.B").replace("ESTIMATOR", "a:b").replace("target: high", "target: high, suite: truth")
+    )
     made = parse_job(text + "suite: rows\n", where="x")
     keys = project_keys(Definition(job=made, query="", labels_query="", suite_text="{}"))
     assert keys == {
@@ -109,3 +116,13 @@ def test_a_manifest_that_cannot_be_read_is_refused():
     for content in (b"", b"[]", b"{}", b'{"release_version": 2}', b"\xff"):
         with pytest.raises(ReleaseRefused, match=r"release\.json in x cannot be read"):
             read_release(content, "x")
+
+
+def test_which_of_two_is_the_older():
+    early, late = (dt.datetime(2024, 5, day, tzinfo=dt.UTC) for day in (1, 2))
+    assert _is_older((early,), (late,))
+    assert not _is_older((late,), (early,))
+    assert _is_older((early, early), (early, late))
+    # Where one does not say when it was made, nobody knows.
+    for one, other in (((early,), (early, late)), ((early, late), (early,)), ((early,), (early,))):
+        assert not _is_older(one, other)

@@ -1,5 +1,6 @@
 """How a job stands, from lakes that are written by hand: each kind of trouble, and nothing where there is none."""
 
+import fcntl
 import time
 
 import pytest
@@ -142,7 +143,13 @@ def test_a_run_that_was_killed_as_it_published_is_found_by_the_lock_that_it_left
 
 def test_a_window_that_a_recall_has_queued_waits(three_days, look):
     entry = queue.Entry(
-        job="late", as_of=DAYS[1], reason="version 3 was wrong", model="late", version=3, queued_at=AFTER, restored="good"
+        job="late",
+        as_of=DAYS[1],
+        reason="version 3 was wrong",
+        model="late",
+        version=3,
+        queued_at=AFTER,
+        restored="good",
     )
     queue.add(three_days, entry)
     found = look(BEFORE)
@@ -214,6 +221,13 @@ def test_old_trouble_is_not_looked_for(lake, look):
     assert time.monotonic() - began < 2
 
 
+def test_one_window_of_long_ago_does_not_make_years_late(lake, look):
+    publish(lake, "2013-07-01")
+    found = look()
+    assert len(found.windows) == NEWEST
+    assert found.windows[-1].as_of == DAYS[3]
+
+
 def test_the_answer_for_a_script(lake):
     assert (answer(lake, "late", DAYS[0]).verdict, answer(lake, "late", DAYS[0]).exit_code) == ("not there", 1)
     block(lake, DAYS[0])
@@ -242,3 +256,18 @@ def test_a_look_at_a_lock_refuses_nobody(lake):
                 assert lake.is_locked(key)
         looker.kill()
     assert not lake.is_locked(key)
+
+
+def test_a_run_that_meets_somebody_s_look_tries_again(lake, monkeypatch):
+    """A look holds the lock for some microseconds; a run that waits for nobody is not refused for that."""
+    flock, looks = fcntl.flock, []
+
+    def meet_a_look(descriptor, operation):
+        if not looks:
+            looks.append(descriptor)
+            raise BlockingIOError
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", meet_a_look)
+    with lake.lock(layout.lock("late", DAYS[0]), holder="a run", wait_seconds=0):
+        assert looks

@@ -1,0 +1,155 @@
+"""What a Prefect server is told to do of itself: the file that is committed, and what applying it changes."""
+
+import pathlib
+import uuid
+
+import pytest
+from prefect.events.schemas.automations import Automation, AutomationCore
+
+from tasks.core.definitions.automations import automations, automations_yaml
+from tasks.core.definitions.project import Project
+from tasks.core.errors import DefinitionError
+from tasks.core.events import ALARMS
+from tasks.core.storage import Folder
+from tasks.orchestration import automations as door
+from tests.status_scenes import write_job
+
+ROOT = pathlib.Path(__file__).parents[3]
+OPS, DESK = "slack-webhook/ops", "custom-webhook/desk"
+
+
+@pytest.fixture
+def wanted(tmp_path):
+    """The automations of jobs that are given as name=blocks, as Prefect reads them."""
+
+    def of_jobs(**alerts):
+        for name, blocks in alerts.items():
+            write_job(tmp_path, name, alerts=list(blocks))
+        project = Project(Folder(tmp_path))
+        return automations([project.load(name).job for name in alerts])
+
+    return of_jobs
+
+
+class Server:
+    """A server's automations, as its client shows them; it knows these blocks."""
+
+    def __init__(self, *blocks):
+        self.blocks = {name: uuid.uuid4() for name in blocks}
+        self.there = []
+        self.changes = []
+
+    def apply(self, wanted):
+        self.changes = []
+        found = [made for one in wanted if (made := door._with_block(self, one))]
+        return door._apply(
+            self, found, tuple(one["actions"][0]["block"] for one in wanted if not door._with_block(self, one))
+        )
+
+    def read_block_document_by_name(self, name, kind, include_secrets):
+        from prefect.exceptions import ObjectNotFound
+
+        if f"{kind}/{name}" not in self.blocks:
+            raise ObjectNotFound(Exception("none"))
+        return type("Block", (), {"id": self.blocks[f"{kind}/{name}"]})
+
+    def read_automations(self, sort, limit, offset):
+        return self.there[::-1][offset : offset + limit]
+
+    def create_automation(self, one):
+        self.changes.append(f"create {one.name}")
+        self.there.append(Automation(id=uuid.uuid4(), **one.model_dump()))
+
+    def update_automation(self, ident, one):
+        self.changes.append(f"update {one.name}")
+        self.there = [Automation(id=ident, **one.model_dump()) if old.id == ident else old for old in self.there]
+
+    def delete_automation(self, ident):
+        self.changes.append("delete")
+        self.there = [one for one in self.there if one.id != ident]
+
+    @property
+    def names(self):
+        return sorted(one.name.removeprefix("lamplighter: ") for one in self.there)
+
+
+def test_the_committed_file_is_what_the_jobs_say():
+    project = Project(Folder(ROOT))
+    jobs = [project.load(name).job for name in project.job_names()]
+    assert (ROOT / "deployments/automations.yaml").read_text() == automations_yaml(jobs)
+
+
+def test_each_block_is_told_of_the_jobs_that_name_it(wanted):
+    found = {one["name"]: one for one in wanted(flights=[OPS, DESK], sales=[OPS], quiet=[])}
+    assert sorted(found) == [
+        "lamplighter: alerts to custom-webhook/desk",
+        "lamplighter: alerts to slack-webhook/ops",
+        "lamplighter: dead runs to custom-webhook/desk",
+        "lamplighter: dead runs to slack-webhook/ops",
+        "lamplighter: runs that died",
+    ]
+    trigger = found["lamplighter: alerts to slack-webhook/ops"]["trigger"]
+    assert trigger["match"]["lamplighter.job"] == ["flights", "sales"]
+    assert sorted(trigger["expect"]) == sorted(ALARMS)
+    # Again and again is one alert a day, of each window and each kind of trouble.
+    assert (trigger["for_each"], trigger["within"]) == (["prefect.resource.id", "lamplighter.event"], 86400)
+
+
+def test_a_run_that_is_silent_for_three_times_has_died(wanted):
+    from tasks.core.events import HEARTBEAT_SECONDS
+
+    (dead,) = wanted(quiet=[])
+    assert dead["trigger"]["within"] == 3 * HEARTBEAT_SECONDS
+    # Runs of others on the server are not ours to judge.
+    assert dead["trigger"]["match_related"]["prefect.resource.id"] == "prefect.tag.lamplighter"
+    assert "force" not in dead["actions"][0]
+
+
+def test_applied_twice_it_is_there_once(wanted):
+    server = Server(OPS, DESK)
+    assert len(server.apply(wanted(flights=[OPS, DESK])).created) == 5
+    done = server.apply(wanted(flights=[OPS, DESK]))
+    assert (server.changes, len(done.unchanged), str(done)) == ([], 5, "Automations: 5 as they were.")
+
+
+def test_a_change_is_an_update_and_what_nobody_asks_for_goes(wanted):
+    server = Server(OPS, DESK)
+    server.apply(wanted(flights=[OPS, DESK]))
+    before = {one.name: one.id for one in server.there}
+    done = server.apply(wanted(flights=[OPS], sales=[OPS]))
+    assert (len(done.updated), len(done.removed)) == (2, 2)
+    assert server.names == ["alerts to slack-webhook/ops", "dead runs to slack-webhook/ops", "runs that died"]
+    assert all(before[one.name] == one.id for one in server.there)
+
+
+def test_what_is_not_ours_is_not_touched_and_what_is_switched_off_stays_so(wanted):
+    server = Server(OPS)
+    (dead,) = wanted(quiet=[])
+    for changes in ({"name": "runs that died"}, {"tags": ["theirs"]}, {"name": "lamplighter: mine", "tags": []}):
+        server.create_automation(AutomationCore.model_validate({**dead, **changes}))
+    theirs = list(server.there)
+    server.apply(wanted(flights=[OPS]))
+    assert server.there[:3] == theirs
+    server.there[-1] = server.there[-1].model_copy(update={"enabled": False})
+    server.apply(wanted(flights=[OPS], sales=[OPS]))
+    assert "update" in server.changes[-1]
+    assert server.there[-1].enabled is False
+
+
+def test_what_two_at_once_have_doubled_is_one_again(wanted):
+    server = Server()
+    (dead,) = wanted(quiet=[])
+    for _ in range(3):
+        server.create_automation(AutomationCore.model_validate(dead))
+    first = server.there[0]
+    server.apply(wanted(quiet=[]))
+    assert server.there == [first]
+
+
+def test_a_block_that_the_server_does_not_have_is_named_and_all_else_is_applied(wanted):
+    server = Server(DESK)
+    done = server.apply(wanted(flights=[OPS, DESK]))
+    assert len(done.created) == 3
+    with pytest.raises(DefinitionError, match="no notification block slack-webhook/ops") as refused:
+        done.refuse_missing()
+    assert "all else was applied. Automations: 3 created" in str(refused.value)
