@@ -42,7 +42,7 @@ schema: $(VENV)/.run ## The JSON Schema of a job's YAML, for editors
 # A lock names everything with its hashes, so dependencies are not resolved again. `make lock` needs uv (pip install uv).
 LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate pyproject.toml --group build
 lock:
-	$(LOCK) --extra demo -o requirements.lock
+	$(LOCK) --extra demo --extra postgresql -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
 	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock

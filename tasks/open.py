@@ -130,7 +130,7 @@ def _trigger(lake: Lake, definition: Definition, as_of: str, asked: Asked) -> Tr
         from_snapshot=asked.from_snapshot,
         only_if_changed=asked.only_if_changed,
         accept=accepted_names(definition, asked.accept, blocked) if asked.accept else (),
-        accept_reason=asked.reason.strip() or None,
+        reason=asked.reason.strip() or None,
         # The rows that were judged are the ones to accept, and not what the source holds by now.
         snapshot_of=blocked.run_id if blocked else None,
     )

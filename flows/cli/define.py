@@ -53,7 +53,7 @@ def deployments() -> None:
 
     project = Project(Folder(Settings().project))
     jobs = [project.load(name).job for name in project.job_names()]
-    typer.echo(prefect_yaml(jobs, code_record().version), nl=False)
+    typer.echo(prefect_yaml(jobs, code_record().version, project.models_work_pool()), nl=False)
 
 
 def _problem(project: object, name: str) -> str | None:

@@ -41,13 +41,14 @@ def deploy(
 
     project = the_project()
     jobs, wrong = right_jobs(project)
-    told = project_of(jobs, code_record().version)
+    pool = project.models_work_pool()
+    told = project_of(jobs, code_record().version, pool)
     if replay:
         told["deployments"] += [
             {**replay_deployment(job), "version": code_record().version} for job in jobs if job.job == "flight_delays"
         ]
     # Of a job whose file is wrong nothing is removed: it is not gone.
-    done = tell_server(told, work_pools(jobs), kept=tuple(wrong), prune=prune)
+    done = tell_server(told, work_pools(jobs, pool), kept=tuple(wrong), prune=prune)
     missed = [f"Not deployed: {sentence}" for sentence in wrong.values()]
     automations, missing = _automate(jobs) if not wrong else ("", "")
     if as_json:

@@ -62,7 +62,8 @@ def _start(supervisor: Supervisor, here: Place, *, demo: bool, runs_at_once: int
     from tasks.core.definitions.deployments import work_pools  # noqa: PLC0415
     from tasks.orchestration import server  # noqa: PLC0415
 
-    jobs, _ = right_jobs(the_project())
+    project = the_project()
+    jobs, _ = right_jobs(project)
     environment = server.environment_of(here)
     began = time.monotonic()
     server.start_server(supervisor, here, environment)
@@ -72,7 +73,7 @@ def _start(supervisor: Supervisor, here: Place, *, demo: bool, runs_at_once: int
         supervisor.run("Loading the demo", server.lamplighter("demo", "--load"), environment)
     replay = ["--replay"] if demo else []
     supervisor.run("Deploying", server.lamplighter("deploy", *prune, *replay), environment, fine=(0, 2))
-    for pool in work_pools(jobs):
+    for pool in work_pools(jobs, project.models_work_pool()):
         supervisor.start(server.worker_of(here, environment, pool, runs_at_once))
         _say(f"A worker of the work pool {pool} is started: at most {runs_at_once} runs at once.")
     _say(f"Prefect's UI: {here.address}   Ctrl-C ends everything.")

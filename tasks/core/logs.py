@@ -120,7 +120,11 @@ class _Text(logging.Formatter):
 
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {"time": _instant(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        line: dict[str, Any] = {
+            "time": _instant(record),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
         line |= {name: getattr(record, name, "") or None for name in RUN_FIELDS}
         line |= {name: getattr(record, name) for name in _MORE_FIELDS if getattr(record, name, None) is not None}
         if record.exc_info:

@@ -117,7 +117,7 @@ async def _put(client: PrefectClient, flow: Any, one: Mapping[str, Any], pull: S
         parameter_openapi_schema=form_of(flow),
         pull_steps=[dict(step) for step in pull],
         enforce_parameter_schema=True,
-        job_variables={},
+        job_variables=one["work_pool"]["job_variables"],
     )
     if any("interval" in given for given in one.get("schedules", ())):
         await _forget_late(client, made)

@@ -79,7 +79,7 @@ def test_every_window_of_the_range_is_scored_and_finished_ones_are_left_alone(da
     assert days.partition_bytes(DAYS[1]) == before
     assert len(days.table()) == 303
     trigger = days.published(DAYS[0]).trigger
-    assert (trigger.kind, trigger.accept_reason) == ("score", "it was never scored")
+    assert (trigger.kind, trigger.reason) == ("score", "it was never scored")
     assert outcomes(filled()) == dict.fromkeys(DAYS, "skipped")
 
 

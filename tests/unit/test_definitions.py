@@ -55,6 +55,6 @@ def test_nothing_but_the_prescribed_stands_at_the_top():
     top = {path.split("/")[0] for path in listed}
     allowed = {
         *("pyproject.toml", "flows", "tasks", "expectations", "tests", "deployments", "README.md", "docs"),
-        *(".ci", "Makefile", "requirements.lock", "LICENSE", "CHANGELOG.md", ".gitignore"),
+        *(".ci", "Makefile", "requirements.lock", "LICENSE", "CHANGELOG.md", ".gitignore", ".dockerignore"),
     }
     assert top <= allowed, top - allowed

@@ -9,6 +9,7 @@ import yaml
 
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.operation import WORK_POOL, revisit_cron
+from tasks.core.events import HEARTBEAT_SECONDS
 
 # The queues of each work pool: a worker that may start one run more takes it from the first that holds any.
 QUEUES = {"high": 1, "normal": 2, "low": 3, "backfill": 4}
@@ -42,42 +43,46 @@ _FOR_MODELS = {
     "recall": "Withdraws a version with all that it wrote, restores what was good, and queues the windows.",
 }
 
+# A run that is silent for longer is taken for dead, whoever has started its worker.
+_ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
 _OF_DEADLINES = "Tells once of each window that is not published by its deadline."
 
 
-def prefect_yaml(jobs: Iterable[Job], version: str) -> str:
+def prefect_yaml(jobs: Iterable[Job], version: str, models_pool: str = WORK_POOL) -> str:
     """The file's text: no path of a machine in it, the worker's environment says where the project is."""
     jobs = list(jobs)
-    pools = work_pools(jobs)
+    pools = work_pools(jobs, models_pool)
     told = "\n".join(_POOL.format(pool=pool, backfills=BACKFILLS_AT_ONCE) for pool in pools)
     header = _HEADER.format(pools=told, first=pools[0])
-    return header + yaml.safe_dump(project_of(jobs, version), sort_keys=False, allow_unicode=True, width=120)
+    return header + yaml.safe_dump(
+        project_of(jobs, version, models_pool), sort_keys=False, allow_unicode=True, width=120
+    )
 
 
-def project_of(jobs: Iterable[Job], version: str) -> dict[str, Any]:
+def project_of(jobs: Iterable[Job], version: str, models_pool: str = WORK_POOL) -> dict[str, Any]:
     """What the file holds: the step before each run, and the deployments."""
     return {
         "name": "lamplighter",
         "pull": [{"tasks.deployed.project_folder": {}}],
-        "deployments": [{**one, "version": version} for one in deployments(jobs)],
+        "deployments": [{**one, "version": version} for one in deployments(jobs, models_pool)],
     }
 
 
-def deployments(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+def deployments(jobs: Iterable[Job], models_pool: str = WORK_POOL) -> list[dict[str, Any]]:
     """One entry a deployment, as Prefect's file has it, without its version."""
     jobs = list(jobs)
     made = [_of_job(flow, job, says + job.description) for job in jobs for flow, says in _FOR_EACH_JOB.items()]
     made += [_of_job("revisit", job, "Pulls closed windows again: " + job.description) for job in jobs if job.revisit]
-    made += [_of_job("train", job, f"Trains {job.model.name}.") for job in jobs if job.training]
-    made += [_deployment(flow, flow, says) for flow, says in _FOR_MODELS.items()]
+    made += [_of_job("train", job, f"Trains {job.model.name}.", pool=models_pool) for job in jobs if job.training]
+    made += [_deployment(flow, flow, says, pool=models_pool) for flow, says in _FOR_MODELS.items()]
     if any(job.deadline for job in jobs):
         made.append(_deployment("deadlines", "deadlines", _OF_DEADLINES, schedules=[{"interval": 300}]))
     return made
 
 
-def work_pools(jobs: Iterable[Job]) -> list[str]:
+def work_pools(jobs: Iterable[Job], models_pool: str = WORK_POOL) -> list[str]:
     """The pools that the deployments name, first that of what belongs to no job."""
-    others = {job.work_pool for job in jobs} - {WORK_POOL}
+    others = {models_pool, *(job.work_pool for job in jobs)} - {WORK_POOL}
     return [WORK_POOL, *sorted(others)]
 
 
@@ -92,7 +97,7 @@ def replay_deployment(job: Job) -> dict[str, Any]:
     )
 
 
-def _of_job(flow: str, job: Job, description: str) -> dict[str, Any]:
+def _of_job(flow: str, job: Job, description: str, *, pool: str = "") -> dict[str, Any]:
     parameters = {"job": job.job}
     if flow == "score" and job.schedule:
         parameters["as_of"] = "scheduled"
@@ -102,7 +107,7 @@ def _of_job(flow: str, job: Job, description: str) -> dict[str, Any]:
         description,
         parameters=parameters,
         tags=_tags(job),
-        pool=job.work_pool,
+        pool=pool or job.work_pool,
         queue="backfill" if flow == "backfill" else job.priority,
         schedules=_schedules(flow, job),
     )
@@ -138,6 +143,6 @@ def _deployment(
         "description": description,
         "tags": ["lamplighter", *tags],
         "parameters": parameters or {},
-        "work_pool": {"name": pool, "work_queue_name": queue},
+        "work_pool": {"name": pool, "work_queue_name": queue, "job_variables": {"env": _ENVIRONMENT}},
         **{key: value for key, value in more.items() if value},
     }

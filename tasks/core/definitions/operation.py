@@ -12,6 +12,7 @@ from tasks.core.definitions.terms import Definition
 
 WORK_POOL = "lamplighter"
 _HOUR, _DAY = dt.timedelta(hours=1), dt.timedelta(days=1)
+_POOL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$"
 Priority = Literal["high", "normal", "low"]
 
 NotificationBlock = Annotated[
@@ -33,11 +34,23 @@ class Ownership(Definition):
     ] = ()
     work_pool: Annotated[
         str,
-        Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$", description="Prefect's work pool, whose workers run it."),
+        Field(pattern=_POOL_NAME, description="Prefect's work pool, whose workers run it."),
     ] = WORK_POOL
     priority: Annotated[
         Priority, Field(description="Which runs a busy worker starts first: a queue of the work pool.")
     ] = "normal"
+
+
+class Defaults(Ownership):
+    """The keys of `deployments/jobs/defaults.yaml`: what jobs inherit, and what belongs to no job."""
+
+    models_work_pool: Annotated[
+        str,
+        Field(
+            pattern=_POOL_NAME,
+            description="The work pool of train, promote, rollback and recall: its worker alone need write the registry.",
+        ),
+    ] = WORK_POOL
 
 
 class Ready(Definition):

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from tasks.core.definitions.job import Job, SqlSource, holds_secret
-from tasks.core.definitions.operation import Operation, Ownership
+from tasks.core.definitions.operation import Defaults, Operation, Ownership
 from tasks.core.definitions.terms import Queried
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
@@ -78,8 +78,15 @@ class Project:
         if not self.folder.exists(key):
             return {}
         found = _mapping(self._text(key), where=key)
-        _validated(Ownership, found, where=key)
+        _validated(Defaults, found, where=key)
         return found
+
+    def models_work_pool(self) -> str:
+        """The work pool of the flows that change the registry."""
+        return Defaults.model_validate(self.defaults()).models_work_pool
+
+    def _inherited(self) -> dict[str, Any]:
+        return {key: value for key, value in self.defaults().items() if key in Ownership.model_fields}
 
     def digest(self, name: str) -> str:
         """Of the text of a job's file and of what it inherits: who kept something of the job sees whether it still holds."""
@@ -94,7 +101,7 @@ class Project:
         if name not in self.job_names():
             raise DefinitionError(_no_such_job(name, self.job_names(), self.folder), next_step="lamplighter check")
         key = f"{JOBS}/{name}.yaml"
-        job = parse_job(self._text(key), where=key, defaults=self.defaults())
+        job = parse_job(self._text(key), where=key, defaults=self._inherited())
         if job.job != name:
             raise JobError(f"{key}: key 'job' is '{job.job}', and must be the file's name, '{name}'")
         return Definition(

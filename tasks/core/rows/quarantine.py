@@ -90,7 +90,7 @@ def _counts(lake: Folder, manifest: Manifest) -> dict[str, int]:
 
 def _quarantined_rows(lake: Folder, job: Job, manifest: Manifest) -> Iterator[dict[str, Any]]:
     has_table = manifest.is_published or manifest.state == "dry_run"
-    tables = _in_table(lake, job, manifest) if has_table else _kept_aside(lake, job, manifest)
+    tables = _in_table(lake, job, manifest) if has_table else _kept_aside(lake, manifest)
     looked_at = 0
     for table in tables:
         yield from table.slice(0, _ROWS_LOOKED_AT - looked_at).to_pylist()
@@ -110,7 +110,7 @@ def _in_table(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]:
             yield file.read_row_group(group)
 
 
-def _kept_aside(lake: Folder, job: Job, manifest: Manifest) -> Iterator[pa.Table]:
+def _kept_aside(lake: Folder, manifest: Manifest) -> Iterator[pa.Table]:
     """Of a run that did not publish: what its stages took out, with the rows of its snapshot."""
     workspace = manifest.workspace
     record = read_record(lake, workspace)

@@ -56,7 +56,7 @@ def _acceptance(run: Run, manifest: Manifest, gate: str, sentence: str = "") -> 
         gate=gate,
         needed=bool(sentence),
         sentence=sentence,
-        reason=manifest.trigger.accept_reason or "",
+        reason=manifest.trigger.reason or "",
         by=manifest.trigger.actor,
         at=run.started_at,
     )

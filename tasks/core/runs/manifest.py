@@ -234,7 +234,9 @@ class Trigger(Record):
     rescore_reason: str | None = None
     only_if_changed: bool = False
     accept: Annotated[tuple[str, ...], Field(description="The gates that were allowed to fail.")] = ()
-    accept_reason: str | None = None
+    reason: Annotated[str | None, Field(description="Why a gate was allowed to fail, or a backfill asked for it.")] = (
+        None
+    )
     from_snapshot: Annotated[bool, Field(description="Whether a retained snapshot is read, and not the source.")] = (
         False
     )
