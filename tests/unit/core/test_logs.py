@@ -21,6 +21,8 @@ def _nothing_decided(monkeypatch, tmp_path):
     for name in ("LOG_FORMAT", "LOG_LEVEL"):
         monkeypatch.delenv(f"LAMPLIGHTER_{name}", raising=False)
     before, propagate, level = list(logs.log.handlers), logs.log.propagate, logs.log.level
+    # A flow that ran before in this process has left Prefect's.
+    logs.log.handlers[:] = []
     yield
     logs.log.handlers[:] = before
     logs.log.propagate = propagate
