@@ -27,6 +27,10 @@ def named(jobs):
     return {f"{one['entrypoint'].split('.')[1]}/{one['name']}": one for one in deployments(jobs)}
 
 
+def place_of(deployment):
+    return deployment["work_pool"]["name"], deployment["work_pool"]["work_queue_name"]
+
+
 def test_the_shortest_job_has_no_schedule_and_lies_in_the_usual_queue():
     found = named([job()])
     assert set(found) == {
@@ -35,7 +39,7 @@ def test_the_shortest_job_has_no_schedule_and_lies_in_the_usual_queue():
     score = found["score/readings"]
     assert score["parameters"] == {"job": "readings"}
     assert "schedules" not in score
-    assert score["work_pool"] == {"name": "lamplighter", "work_queue_name": "normal"}
+    assert place_of(score) == ("lamplighter", "normal")
     assert found["promote/promote"]["work_pool"]["work_queue_name"] == "high"
 
 
@@ -44,7 +48,7 @@ def test_the_job_owns_its_schedule_owner_pool_and_priority():
     score = named([job(more=more)])["score/readings"]
     assert score["schedules"] == [{"cron": "30 2 * * *", "timezone": "America/New_York", "active": False}]
     assert score["parameters"] == {"job": "readings", "as_of": "scheduled"}
-    assert score["work_pool"] == {"name": "big", "work_queue_name": "low"}
+    assert place_of(score) == ("big", "low")
     assert score["tags"] == ["lamplighter", "job:readings", "owner:meteorology"]
 
 
@@ -94,3 +98,18 @@ def test_the_replay_of_the_demo_comes_each_half_minute_and_names_no_window():
     found = replay_deployment(job("flight_delays"))
     assert found["schedules"] == [{"interval": 30}]
     assert found["parameters"] == {}
+
+
+def test_what_changes_the_registry_has_a_pool_of_its_own():
+    made = deployments([job(more="work_pool: big")], "registry")
+    pools = {one["entrypoint"].split(".")[1]: one["work_pool"]["name"] for one in made}
+    assert {flow for flow, pool in pools.items() if pool == "registry"} == {"promote", "rollback", "recall"}
+    assert pools["score"] == "big"
+    assert work_pools([job(more="work_pool: big")], "registry") == ["lamplighter", "big", "registry"]
+
+
+def test_whoever_starts_the_worker_a_run_says_often_that_it_lives():
+    every = {
+        one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for one in deployments([job()])
+    }
+    assert every == {"30"}
