@@ -143,13 +143,13 @@ def test_a_megabyte_is_cut(lines):
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_traceback_forges_no_line_either(lines, log_format, monkeypatch):
+def test_a_traceback_forges_no_line_either(lines, log_format):
     # The test's own report, which pytest-xdist sends to another process, cannot carry half a character.
-    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    hostile = HOSTILE.replace("\ud800", "")
 
     def crash():
         try:
-            raise ValueError(HOSTILE)
+            raise ValueError(hostile)
         except ValueError:
             logs.log.exception("Failed")
 
