@@ -19,7 +19,7 @@ test: $(VENV)/.dev ## The tests, without what needs a browser, Java or heavy ext
 	$(BIN)/python -m pytest -m "not extras and not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-extras: $(VENV)/.extras ## The tests that need a browser, Java, heavy extras or some minutes
-	$(BIN)/python -m pytest -m "extras and not slow"
+	$(BIN)/python -m pytest -m "extras and not slow" -n 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
