@@ -61,6 +61,22 @@ def postgresql():
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, for the tests of a module."""
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        # A browser that looks for updates of its own asks others than the server.
+        launched = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-quic", "--disable-component-update"]
+        )
+        yield launched
+        launched.close()
+
+
 @dataclass(frozen=True)
 class PrefectServer:
     """A running server, with a process worker that serves one project's work pool."""

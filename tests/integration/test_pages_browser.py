@@ -3,7 +3,6 @@ mouse or with keys; and Great Expectations' page, whose own buttons work under t
 
 import dataclasses
 import json
-import shutil
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +16,6 @@ from tests.pages_server import served
 pytestmark = pytest.mark.extras
 
 TEAMS = ("network-operations", "revenue", "customer care", "fraud & risk", "Forschung Zürich", "")
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 def forty(teams=TEAMS):

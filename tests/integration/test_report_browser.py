@@ -1,7 +1,6 @@
 """The pages in a real browser: nothing is asked of any network, nothing hostile runs, and a phone shows them whole."""
 
 import dataclasses
-import shutil
 
 import pytest
 
@@ -14,18 +13,6 @@ pytestmark = pytest.mark.extras
 HOSTILE = (
     "<script>document.title = 'it ran'</script><img src=https://example.org/x.png onerror=\"document.title='it ran'\">"
 )
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-quic"])
-        yield browser
-        browser.close()
 
 
 class Opened:

@@ -98,24 +98,9 @@ def scored(world):
     return sorted(int(first) for first, _ in lines), {int(process) for _, process in lines}
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        # A browser that looks for updates or field trials of its own asks others than the server.
-        browser = playwright.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--disable-quic", "--disable-component-update"]
-        )
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def ui(chromium, world, prefect_server):
-    opened = Browser(chromium, prefect_server.url)
+def ui(browser, world, prefect_server):
+    opened = Browser(browser, prefect_server.url)
     try:
         yield opened
         assert opened.asked_elsewhere == []

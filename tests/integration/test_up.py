@@ -4,7 +4,6 @@ In the order in which the tests stand: each leaves the server to the next.
 """
 
 import datetime as dt
-import shutil
 import signal
 import subprocess
 
@@ -48,19 +47,15 @@ def test_it_says_what_it_does_and_where_the_ui_is(up):
     assert len(lines) <= 8
 
 
-def test_the_ui_shows_the_deployments_and_the_browser_asks_nobody_else(up):
-    from playwright.sync_api import sync_playwright
-
+def test_the_ui_shows_the_deployments_and_the_browser_asks_nobody_else(up, browser):
     asked = set()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        # Another name of the same machine than the one that was printed.
-        page = browser.new_page(base_url=f"http://localhost:{up.port}")
+    # Another name of the same machine than the one that was printed.
+    with browser.new_context(base_url=f"http://localhost:{up.port}") as context:
+        page = context.new_page()
         page.on("request", lambda request: asked.add(httpx.URL(request.url).host))
         page.goto("/", timeout=120_000)
         page.goto("/deployments", timeout=120_000)
         wait_for(lambda: "6 Deployments" in page.inner_text("body"), seconds=120, what="the deployments on the page")
-        browser.close()
     assert {host for host in asked if host} == {"localhost"}, asked
 
 

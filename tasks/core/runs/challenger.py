@@ -15,14 +15,14 @@ import json
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt, LamplighterError
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.differences import ColumnDifferences
 from tasks.core.profiles.figures import Distribution
-from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest, Record
+from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest, Record, read_beside
 from tasks.core.storage import Folder, Lake
 
 ALIAS = "challenger"
@@ -76,16 +76,14 @@ class Beside:
 def read(lake: Folder, manifest: Manifest) -> Challenge | None:
     """The challenger's record of a run, or None; LakeCorrupt where the file is none."""
     key = f"{_workspace(manifest)}/{_RECORD}"
-    if not lake.exists(key):
-        return None
-    try:
-        return Challenge.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not a challenger's record: {error.errors(include_url=False)[0]['msg']}",
-            state="it was left as it is",
-            next_step=f"lamplighter challenge {manifest.job} --as-of {manifest.as_of}, which writes it anew",
-        ) from error
+    return read_beside(
+        lake,
+        key,
+        Challenge,
+        wrong="is not a challenger's record",
+        state="it was left as it is",
+        next_step=f"lamplighter challenge {manifest.job} --as-of {manifest.as_of}, which writes it anew",
+    )
 
 
 def required(lake: Folder, manifest: Manifest) -> Challenge:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime as dt
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt, LakeError
+from tasks.core.errors import LakeError
 from tasks.core.rows import snapshot
 from tasks.core.rows.changes import Side, common_columns, count_changes
-from tasks.core.runs.manifest import Manifest, Record, RowChanges, SnapshotRecord
+from tasks.core.runs.manifest import Manifest, Record, RowChanges, SnapshotRecord, read_beside
 from tasks.core.runs.run import Run
 from tasks.core.storage import Folder, Lake
 
@@ -38,15 +38,14 @@ def note_looked_at(lake: Lake, seen: Manifest, at: dt.datetime) -> None:
 def last_looked_at(lake: Folder, job: str, as_of: str) -> LookedAt | None:
     """When the source was last found unchanged; LakeCorrupt where the file is not such a record."""
     key = layout.looked_at(job, as_of)
-    if not lake.exists(key):
-        return None
-    try:
-        return LookedAt.model_validate_json(lake.read_bytes(key))
-    except ValueError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not a record of when the source was looked at",
-            next_step="remove it: the window is looked at once more",
-        ) from error
+    return read_beside(
+        lake,
+        key,
+        LookedAt,
+        wrong="is not a record of when the source was looked at",
+        state="the record was left as it is",
+        next_step="remove it: the window is looked at once more",
+    )
 
 
 def changes_since(run: Run, found: SnapshotRecord, seen: Manifest) -> RowChanges | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
+from tasks.core.storage import Folder
 
 MANIFEST_VERSION: Literal[1] = 1
 
@@ -24,6 +25,9 @@ class Record(BaseModel):
     """What every part of a manifest is."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+R = TypeVar("R", bound=Record)
 
 
 class WindowRecord(Record):
@@ -347,6 +351,18 @@ class Manifest(Record):
 
     def to_json(self) -> bytes:
         return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_beside(lake: Folder, key: str, kind: type[R], *, wrong: str, state: str, next_step: str) -> R | None:
+    """The record in a file that need not be there; LakeCorrupt names the file, and the first thing that is wrong."""
+    if not lake.exists(key):
+        return None
+    try:
+        return kind.model_validate_json(lake.read_bytes(key))
+    except ValidationError as error:
+        raise LakeCorrupt(
+            f"{lake.path(key)} {wrong}: {error.errors(include_url=False)[0]['msg']}", state=state, next_step=next_step
+        ) from error
 
 
 def read_manifest(data: bytes, *, where: str) -> Manifest:

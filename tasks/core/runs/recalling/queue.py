@@ -8,12 +8,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt
 from tasks.core.models.registry import Registry
-from tasks.core.runs.manifest import Manifest, Record
+from tasks.core.runs.manifest import Manifest, Record, read_beside
 from tasks.core.storage import Folder, Lake
 
 # Other windows' entries are written beside one that a kill left half written; none of them takes an hour.
@@ -49,16 +48,14 @@ def add(lake: Lake, entry: Entry) -> None:
 def read(lake: Folder, job: str, as_of: str) -> Entry | None:
     """The window's entry, or None; LakeCorrupt where the file is none."""
     key = layout.queued(job, as_of)
-    if not lake.exists(key):
-        return None
-    try:
-        return Entry.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} does not say why the window waits: {error.errors(include_url=False)[0]['msg']}",
-            state="it was left as it is",
-            next_step="remove it, and run the recall that queued the window again",
-        ) from error
+    return read_beside(
+        lake,
+        key,
+        Entry,
+        wrong="does not say why the window waits",
+        state="it was left as it is",
+        next_step="remove it, and run the recall that queued the window again",
+    )
 
 
 def labels(lake: Folder, job: str) -> list[str]:

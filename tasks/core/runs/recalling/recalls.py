@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.core import layout
-from tasks.core.errors import Incomplete, LakeCorrupt, LakeError, WindowBusy
+from tasks.core.errors import Incomplete, LakeError, WindowBusy
 from tasks.core.models.model_events import aliases_in, recalled_in
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
-from tasks.core.runs.manifest import Manifest, Record, Withdrawal
+from tasks.core.runs.manifest import Manifest, Record, Withdrawal, read_beside
 from tasks.core.runs.publication import recover
 from tasks.core.runs.recalling import queue, withdrawal
 from tasks.core.runs.recalling.footprint import Footprint, Left, challengers_of, footprint, is_of, seen_of
@@ -221,16 +221,14 @@ def check_complete(record: Recall) -> Recall:
 def read_record(lake: Folder, model: str, version: int) -> Recall | None:
     """The record of a recall, or None where there was none."""
     key = layout.recall_record(model, version)
-    if not lake.exists(key):
-        return None
-    try:
-        return Recall.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not the record of a recall: {error.errors(include_url=False)[0]['msg']}",
-            state="the version stays recalled, and no window was touched",
-            next_step="move it away, and run the recall again",
-        ) from error
+    return read_beside(
+        lake,
+        key,
+        Recall,
+        wrong="is not the record of a recall",
+        state="the version stays recalled, and no window was touched",
+        next_step="move it away, and run the recall again",
+    )
 
 
 def _begun(lake: Lake, order: Order, event: Event, named: tuple[str, ...], found: Footprint) -> Recall:
