@@ -248,7 +248,6 @@ def run_without_prefect(clock: dt.datetime) -> None:
     flows.score.on_each = lambda stage, run, dealt: [stage.task.fn.__wrapped__(run, one) for one in dealt]
     shards.worker_count = lambda *_: 0
     tasks.report._write_artifacts = lambda *_: None
-    tasks.report.get_run_logger = tasks.watch.get_run_logger = tasks.challenge.get_run_logger = logging.getLogger
     tasks.watch._Artifacts.show = lambda *_: None
     tasks.pull.dt = types.SimpleNamespace(datetime=types.SimpleNamespace(now=lambda _: clock), UTC=dt.UTC)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pyarrow.parquet as pq
 
-from tasks.core import storage
+from tasks.core.storage import system
 
 _READS = ("read_bytes", "open")
 _CHANGES = ("rename", "replace", "unlink", "mkdir", "hardlink_to")
@@ -48,7 +48,7 @@ def install_kills(root: pathlib.Path, at: int) -> Points:
     points = Points(root, lambda _: os.kill(os.getpid(), signal.SIGKILL), at)
     _install_changes(points)
     lake = str(root)
-    storage.after_change = lambda change, key: points.reach(f"after {change}", f"{lake}/{key}")
+    system.after_change = lambda change, key: points.reach(f"after {change}", f"{lake}/{key}")
     return points
 
 
@@ -67,16 +67,16 @@ def install_faults(root: pathlib.Path, at: int, number: int, *, persistent: bool
 
 def install_three_step_swaps() -> None:
     """As on a file system that cannot exchange two folders in one step."""
-    storage._exchange = lambda _one, _other: False
+    system.exchange = lambda _one, _other: False
 
 
 def _install_changes(points: Points) -> None:
     for name in _CHANGES:
         points.before(pathlib.Path, name)
     points.before(shutil, "rmtree")
-    points.before(storage, "_exchange")
-    points.before(storage, "_rename_no_replace")
-    points.before(storage, "_write_flushed")
+    points.before(system, "exchange")
+    points.before(system, "rename_no_replace")
+    points.before(system, "write_flushed")
     points.before(os, "open")
     os.fsync = lambda descriptor: points.reach("fsync", os.readlink(f"/proc/self/fd/{descriptor}"))
     for name in ("__init__", "write_table", "close"):

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tasks.core import layout, storage
+from tasks.core import layout
 from tasks.core.errors import LakeFull
+from tasks.core.storage import Lake, system
 from tests.flows.conftest import DAY, readings
 
 
@@ -200,7 +201,7 @@ def test_second_run_of_the_same_window_is_refused_while_the_first_holds_it(world
 
 
 def _hold(root, ready):
-    with storage.Lake(root).lock(layout.lock("readings", DAY), holder="the test holds it"):
+    with Lake(root).lock(layout.lock("readings", DAY), holder="the test holds it"):
         ready.set()
         time.sleep(600)
 
@@ -224,7 +225,7 @@ def test_full_disk_says_so_leaves_the_table_and_the_next_run_resumes(world, monk
         if "staged/predictions" in key:
             raise LakeFull(f"could not write {key}: No space left on device")
 
-    monkeypatch.setattr(storage, "after_change", fill)
+    monkeypatch.setattr(system, "after_change", fill)
     state = world.score()
 
     assert state.name == "Failed"

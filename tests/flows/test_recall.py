@@ -11,10 +11,10 @@ import tasks.publish
 import tasks.recall
 from flows.recall import recall
 from flows.rollback import rollback
-from tasks.core import storage
 from tasks.core.models.registry import Registry
 from tasks.core.runs import publication
 from tasks.core.runs.recalling import queue
+from tasks.core.storage import system
 from tasks.pull import pull_window
 from tests.flows.conftest import DAY, add_wrong_version, make_project, open_world, readings
 from tests.lake_tools import Killed
@@ -206,7 +206,7 @@ def test_what_a_killed_recall_left_is_ended_by_the_next_run_of_the_window(wrong,
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(storage, "after_change", kill)
+        patch.setattr(system, "after_change", kill)
         with pytest.raises(Killed):
             tasks.recall.recall_version("readings", 2, "it was wrong", False, False)
     assert wrong.latest().state == "withdrawing"

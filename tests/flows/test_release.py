@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from tasks.core import layout, storage
+from tasks.core import layout
 from tasks.core.models.model_events import aliases_in
 from tasks.core.models.registry import Registry
 from tasks.core.releasing.archive import pack, unpack
 from tasks.core.releasing.installing import Place, begin, complete, complete_cut_short, decide
-from tasks.core.storage import Lake
+from tasks.core.storage import Lake, system
 from tasks.core.workers import Workers
 from tests.flows.conftest import DAY, World, add_wrong_version, make_project, open_world, readings
 
@@ -540,7 +540,7 @@ def _install_and_die(steps: int, world: World, content: bytes) -> None:
         left -= 1
 
     try:
-        storage.after_change = count
+        system.after_change = count
         place = Place(world.lake, Lake(world.folder))
         if complete_cut_short(place) is None:
             plan, staged = _decided(place, content)

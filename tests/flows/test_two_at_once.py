@@ -16,7 +16,7 @@ from tests.flows.conftest import DAY
 # As the command `lamplighter` starts; the first argument names a file to wait for once all is staged.
 _COMMAND = """
 import pathlib, sys, time
-from tasks.core import storage
+from tasks.core.storage import system
 go = pathlib.Path(sys.argv.pop(1))
 
 def wait(change, key):
@@ -25,7 +25,7 @@ def wait(change, key):
         while not go.exists():
             time.sleep(0.01)
 
-storage.after_change = wait
+system.after_change = wait
 from flows.cli import main
 main()
 """

@@ -46,6 +46,15 @@ def test_it_holds_no_secret_and_knows_the_lake_and_the_project():
     assert "LAMPLIGHTER_PROJECT=/project" in environment
 
 
+def test_nothing_in_it_calls_home():
+    (environment,) = of_stage(1, "ENV")
+    assert {
+        "PREFECT_SERVER_ANALYTICS_ENABLED=false",
+        "PREFECT_SERVER_UI_V2_ENABLED=false",
+        "DO_NOT_TRACK=1",
+    } <= set(environment.split())
+
+
 def test_a_health_check_is_there():
     (check,) = of_stage(1, "HEALTHCHECK")
     assert "/health" in check
@@ -66,7 +75,7 @@ def test_what_may_hold_a_secret_is_not_sent(name, tmp_path, monkeypatch):
 
     patterns = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert container_tools._ignored(name, patterns)
-    assert not container_tools._ignored("tasks/core/storage.py", patterns)
+    assert not container_tools._ignored("tasks/core/storage/lake.py", patterns)
 
 
 @pytest.mark.parametrize("missing", REQUIRED)

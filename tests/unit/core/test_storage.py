@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.core import storage
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, LakeFull
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import Folder, Lake, system
+from tasks.core.storage import lake as lake_module
 from tests.lake_tools import SCHEMA, Killed, everything_in, failing, open_files, processes, rows, write
 
 # Names
@@ -380,7 +380,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_leaves_no_part_of_it(lake, mo
         path.write_bytes(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(storage, "_write_flushed", half)
+    monkeypatch.setattr(system, "write_flushed", half)
     for use in (lambda: lake.write_bytes("t/a", b"new"), lambda: lake.create("t/c", b"new")):
         with pytest.raises(LakeFull):
             use()
@@ -393,7 +393,7 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_leaves_no_part_of_it(lake, mo
 def test_a_disk_that_is_full_leaves_no_part_of_a_table(lake, monkeypatch, count):
     write(lake, "t/a", rows(value=7.0))
     # What is written goes to a device that is full: the error is the operating system's own, through Arrow.
-    monkeypatch.setattr(storage, "uuid", types.SimpleNamespace(uuid4=lambda: types.SimpleNamespace(hex="full")))
+    monkeypatch.setattr(lake_module, "uuid", types.SimpleNamespace(uuid4=lambda: types.SimpleNamespace(hex="full")))
     lake.path("t/.tmp-full").symlink_to("/dev/full")
     with pytest.raises(LakeFull) as failed:
         write(lake, "t/a", rows(count))

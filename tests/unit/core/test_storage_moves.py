@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import storage
 from tasks.core.errors import LakeError
-from tasks.core.storage import Lake
+from tasks.core.storage import Lake, system
+from tasks.core.storage import lake as lake_module
 from tests.lake_tools import Killed, everything_in, failing, rows, run, write
 
 
@@ -30,7 +30,7 @@ def test_renaming_never_replaces_and_done_is_done(lake):
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EINVAL, errno.ENOTSUP])
 def test_renaming_and_swapping_where_the_system_cannot_do_either_in_one_step(lake, monkeypatch, number):
-    monkeypatch.setattr(storage, "_renameat2", lambda *_: number)
+    monkeypatch.setattr(system, "_renameat2", lambda *_: number)
     for key in ("a/1", "b/2", "c"):
         lake.write_bytes(key, b"")
     with pytest.raises(LakeError, match="File exists"):
@@ -63,7 +63,7 @@ def test_nobody_sees_a_folder_half_removed(lake, monkeypatch):
         (path / "1").unlink()
         raise Killed
 
-    monkeypatch.setattr(storage.shutil, "rmtree", killed)
+    monkeypatch.setattr(lake_module.shutil, "rmtree", killed)
     with pytest.raises(Killed):
         lake.remove("t/a")
     assert lake.names("t") == []
@@ -113,7 +113,7 @@ def prepare(lake: Lake, monkeypatch, *, atomic: bool) -> None:
     lake.write_bytes("table/w/old", b"")
     lake.write_bytes("aside/new", b"")
     if not atomic:
-        monkeypatch.setattr(storage, "_exchange", lambda *_: False)
+        monkeypatch.setattr(system, "exchange", lambda *_: False)
 
 
 @one_step
@@ -206,7 +206,7 @@ def test_a_swap_in_three_steps_that_fails_puts_back_what_was(lake, monkeypatch):
 
 def test_a_swap_that_the_system_refuses_is_not_tried_in_three_steps(lake, monkeypatch):
     prepare(lake, monkeypatch, atomic=True)
-    monkeypatch.setattr(storage, "_renameat2", lambda *_: errno.EACCES)
+    monkeypatch.setattr(system, "_renameat2", lambda *_: errno.EACCES)
     with pytest.raises(LakeError, match="Permission denied"):
         lake.swap("aside", "table/w")
     assert everything_in(lake) == ["aside/new", "table/w/old"]
@@ -217,7 +217,7 @@ def test_a_swap_that_the_system_refuses_is_not_tried_in_three_steps(lake, monkey
 
 def test_every_change_is_told_once_with_its_key(lake, monkeypatch):
     told = []
-    monkeypatch.setattr(storage, "after_change", lambda change, key: told.append((change, key)))
+    monkeypatch.setattr(system, "after_change", lambda change, key: told.append((change, key)))
     lake.write_bytes("a/1", b"")
     lake.append("a/log", b"")
     lake.create("a/2", b"")

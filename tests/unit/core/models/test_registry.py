@@ -436,10 +436,10 @@ def test_an_event_is_readable_json(registry, lake):
 # Only what is needed: a child that imports scikit-learn takes a second to start.
 CHILD = """
 import datetime as dt, os, pickle, signal, time
-from tasks.core import storage
+from tasks.core.storage import Lake, system
 from tasks.core.errors import Blocked
 from tasks.core.models.registry import Registry
-lake = storage.Lake({root!r})
+lake = Lake({root!r})
 registry, NOON = Registry(lake), dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 candidate = pickle.loads(lake.read_bytes("candidate"))
 def register():
@@ -515,7 +515,7 @@ def test_a_registration_killed_at_any_step_leaves_nothing_or_a_version(registry,
             "    global left\n"
             "    left -= 1\n"
             "    if left < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "storage.after_change = kill_at_step\n"
+            "system.after_change = kill_at_step\n"
             "register()\n"
         )
         before = registry.numbers("late")

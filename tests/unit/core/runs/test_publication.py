@@ -15,13 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tasks.core import layout, storage
+from tasks.core import layout
 from tasks.core.errors import LakeError, LakeFull
 from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE, TABLES
 from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest, ModelRecord, WindowRecord
 from tasks.core.runs.publication import is_visible, publish_staged, recover, staged
 from tasks.core.runs.run import load_manifest, published_manifest, write_manifest
-from tasks.core.storage import Lake
+from tasks.core.storage import Lake, system
 
 JOB, AS_OF = "late", "2013-07-01"
 START = dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC)
@@ -44,11 +44,11 @@ class Mortal:
         self.dead = False
         for name in CHANGES:
             patch.setattr(os, name, self._mortal(getattr(os, name), counts=not steps))
-        exchange = storage._renameat2 if atomic else lambda *_: errno.ENOSYS
-        patch.setattr(storage, "_renameat2", self._mortal(exchange, counts=not steps and atomic))
-        patch.setattr(storage, "_write_flushed", self._mortal(storage._write_flushed, counts=not steps))
+        exchange = system._renameat2 if atomic else lambda *_: errno.ENOSYS
+        patch.setattr(system, "_renameat2", self._mortal(exchange, counts=not steps and atomic))
+        patch.setattr(system, "write_flushed", self._mortal(system.write_flushed, counts=not steps))
         if steps:
-            patch.setattr(storage, "after_change", self._mortal(lambda *_: None, counts=True))
+            patch.setattr(system, "after_change", self._mortal(lambda *_: None, counts=True))
 
     def _mortal(self, call, *, counts):
         def wrapped(*args, **kwargs):
@@ -269,9 +269,9 @@ def content(lake: Lake, folder: str) -> dict[str, bytes]:
 @in_one_step_or_three
 def test_publishing_that_nobody_kills(scene, atomic, monkeypatch):
     if not atomic:
-        monkeypatch.setattr(storage, "_exchange", lambda *_: False)
+        monkeypatch.setattr(system, "exchange", lambda *_: False)
     told = []
-    monkeypatch.setattr(storage, "after_change", lambda change, key: told.append((change, key)))
+    monkeypatch.setattr(system, "after_change", lambda change, key: told.append((change, key)))
     done = scene.publish()
     assert assert_settled(scene) == "new"
     assert done == load_manifest(scene.lake, layout.workspace(JOB, AS_OF, done.run_id))
@@ -362,7 +362,7 @@ def test_recovering_leaves_other_windows_alone(lake):
 def test_a_disk_that_fills_does_not_halve_a_publication(lake, monkeypatch, written):
     """After so many records no more can be written; folders can still be moved."""
     scene = republication(lake)
-    left, write = [written], storage._write_flushed
+    left, write = [written], system.write_flushed
 
     def fill(path, data):
         left[0] -= 1
@@ -370,7 +370,7 @@ def test_a_disk_that_fills_does_not_halve_a_publication(lake, monkeypatch, writt
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         write(path, data)
 
-    monkeypatch.setattr(storage, "_write_flushed", fill)
+    monkeypatch.setattr(system, "write_flushed", fill)
     with pytest.raises(LakeFull) as failed:
         scene.publish()
     if written == 0:
@@ -380,7 +380,7 @@ def test_a_disk_that_fills_does_not_halve_a_publication(lake, monkeypatch, writt
         assert visible(lake) == scene.new
         assert "the new predictions are visible" in str(failed.value).lower()
         assert "stands as it was" not in str(failed.value)
-    monkeypatch.setattr(storage, "_write_flushed", write)
+    monkeypatch.setattr(system, "write_flushed", write)
     recover(lake, JOB, AS_OF)
     assert assert_settled(scene) == ("new" if written else "old")
 
@@ -388,7 +388,7 @@ def test_a_disk_that_fills_does_not_halve_a_publication(lake, monkeypatch, writt
 @pytest.mark.parametrize("refused", TABLES)
 def test_a_swap_that_is_refused_is_undone_at_once(lake, monkeypatch, refused):
     scene = republication(lake)
-    exchange = storage._exchange
+    exchange = system.exchange
 
     def refuse(one, other):
         if refused in str(other) and "staged" in str(one) and not done:
@@ -397,7 +397,7 @@ def test_a_swap_that_is_refused_is_undone_at_once(lake, monkeypatch, refused):
         return exchange(one, other)
 
     done = []
-    monkeypatch.setattr(storage, "_exchange", refuse)
+    monkeypatch.setattr(system, "exchange", refuse)
     with pytest.raises(LakeError, match="Input/output error") as failed:
         scene.publish()
     assert "stands as it was" in str(failed.value)

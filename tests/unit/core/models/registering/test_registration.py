@@ -386,17 +386,17 @@ def test_what_a_killed_registration_left_is_swept_away_by_a_later_one(register, 
 
 _KILLED = """
 import os, signal, sys
-from tasks.core import storage
+from tasks.core.storage import Lake, system
 from tests.unit.core.models.registering.test_registration import *
 count = int(sys.argv[3])
 def kill(change, key):
     global count
     count -= 1
     if count == 0: os.kill(os.getpid(), signal.SIGKILL)
-storage.after_change = kill
+system.after_change = kill
 sample = read_sample(sys.argv[2] + "/sample.parquet")
 file = read_model_file(sys.argv[2] + "/model.joblib")
-register_file(Registry(storage.Lake(sys.argv[1])), file, Given("late", sample), at=NOON, actor="ann")
+register_file(Registry(Lake(sys.argv[1])), file, Given("late", sample), at=NOON, actor="ann")
 print("done")
 """
 

@@ -1,0 +1,120 @@
+"""What the operating system does for the lake: bytes that reach the disk, moves in one step, its errors in our words."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.core.errors import LakeCorrupt, LakeError, LakeFull
+
+_RENAME_NOREPLACE, _RENAME_EXCHANGE, _AT_FDCWD = 1, 2, -100
+
+
+def _ignore(_change: str, _key: str) -> None:
+    """What happens after a change: nothing."""
+
+
+# The tests that kill a run at every step hang on this hook: it is called after each change with its name and key.
+after_change: Callable[[str, str], None] = _ignore
+
+
+@contextlib.contextmanager
+def lake_errors(verb: str, path: Path) -> Iterator[None]:
+    """Turns the operating system's errors, and Arrow's of a broken file, into ours."""
+    try:
+        yield
+    except OSError as error:
+        raise _lake_error(verb, path, error) from error
+    except pa.ArrowInvalid as error:
+        raise LakeCorrupt(f"could not {verb} {path}: {_first_line(error)}") from error
+
+
+def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
+    failed = f"could not {verb} {path}: {error.strerror or _first_line(error)}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return LakeFull(failed, state="what was published stands as it was", next_step="free space, and run it again")
+    if error.errno is None and verb == "read":
+        # Arrow's, of a page that cannot be decoded: the system's own errors have a number.
+        return LakeCorrupt(failed)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return LakeError(
+            failed,
+            state="what was published stands as it was",
+            next_step="let this user write there, or set LAMPLIGHTER_LAKE to a folder that it may write",
+        )
+    return LakeError(failed, state="what was published stands as it was")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def write_flushed(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+flush_folder = flush_file  # A folder is flushed as a file is: its descriptor, opened for reading.
+
+
+def _renameat2(old: Path, new: Path, flags: int) -> int:
+    """The errno of renameat2(2), or 0. ENOSYS where the C library or the kernel does not know it."""
+    # The C library that this process runs on: looking it up by name would start other processes.
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if call is None:
+        return errno.ENOSYS
+    failed = call(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
+    return ctypes.get_errno() if failed else 0
+
+
+def aside(prepared: Path) -> Path:
+    """Where a replaced folder waits during a swap that the file system cannot do in one step."""
+    return prepared.with_name(f"{prepared.name}.old")
+
+
+_NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    code = _renameat2(one, other, _RENAME_EXCHANGE)
+    if code and code not in _NOT_SUPPORTED:
+        raise OSError(code, os.strerror(code))
+    return code == 0
+
+
+def exchange_in_three_steps(new: Path, old: Path) -> None:
+    """For a file system that cannot do it in one. A kill in between is mended by `mend_swap`."""
+    waiting = aside(new)
+    old.rename(waiting)
+    try:
+        new.rename(old)
+    except OSError:
+        waiting.rename(old)
+        raise
+    waiting.rename(new)
+
+
+def rename_no_replace(old: Path, new: Path) -> None:
+    code = _renameat2(old, new, _RENAME_NOREPLACE)
+    if code in _NOT_SUPPORTED:
+        if new.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+        old.rename(new)
+    elif code:
+        raise OSError(code, os.strerror(code))
