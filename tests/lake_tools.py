@@ -50,7 +50,16 @@ def failing(number: int):
     return fail
 
 
-def run(lake: Lake, body: str, **options) -> subprocess.Popen:
+class Child(subprocess.Popen):
+    """A process that does not outlive a block that failed, nor is waited for."""
+
+    def __exit__(self, kind, *rest) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, *rest)
+
+
+def run(lake: Lake, body: str, **options) -> Child:
     """Starts another Python with `lake` and what it needs imported."""
     head = (
         "import os, signal, sys, time\n"
@@ -58,7 +67,7 @@ def run(lake: Lake, body: str, **options) -> subprocess.Popen:
         "from tasks.core.errors import LamplighterError, WindowBusy\n"
         f"lake = storage.Lake({str(lake.root)!r})\n"
     )
-    return subprocess.Popen(
+    return Child(
         [sys.executable, "-c", head + body],
         cwd=Path(__file__).parents[1],
         stdin=subprocess.PIPE,

@@ -10,42 +10,48 @@ from pathlib import Path
 from tasks.core.errors import WindowBusy
 
 BUSY = "is being run by"  # In the message of WindowBusy, behind the name of the lock.
-# Whoever only looks whether a lock is held has it for some microseconds: nobody is refused for that.
-_A_LOOK_SECONDS = 0.05
 
 
 def acquire(path: Path, *, wait_seconds: float) -> int:
     """A descriptor that holds the lock of the file which the path names now; WindowBusy when another keeps it."""
-    deadline = time.monotonic() + max(wait_seconds, _A_LOOK_SECONDS)
+    deadline = time.monotonic() + wait_seconds
     while True:
         descriptor, held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), False
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = _is_named(descriptor, path)
-            if held:
-                return descriptor
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                raise _busy(descriptor, path) from None
-            time.sleep(min(0.2, max(deadline - time.monotonic(), 0.01)))
+            if _try(descriptor, fcntl.LOCK_EX):
+                held = _is_named(descriptor, path)
+                if held:
+                    return descriptor
+            elif _try(descriptor, fcntl.LOCK_SH):
+                # Nobody holds it: somebody only looks, for some microseconds, and nobody is refused for that.
+                continue
+            elif time.monotonic() >= deadline:
+                raise _busy(descriptor, path)
+            else:
+                time.sleep(min(0.2, max(deadline - time.monotonic(), 0.01)))
         finally:
             if not held:
                 os.close(descriptor)
 
 
 def is_held(path: Path) -> bool:
+    """Whether a process holds the lock now. A look: who wants the lock meanwhile tries again at once."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        # Shared, and let go at once: who wants the lock meanwhile tries again after a moment.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _try(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
-    return False
+
+
+def _try(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _is_named(descriptor: int, path: Path) -> bool:

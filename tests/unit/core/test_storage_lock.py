@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core import storage
 from tasks.core.errors import LakeError, LakeFull, WindowBusy
 from tasks.core.storage import Lake
 from tests.lake_tools import Killed, everything_in, failing, open_files, processes, run
@@ -125,7 +124,7 @@ def test_a_lock_that_cannot_be_signed_is_not_kept(lake, monkeypatch, call):
 
 def test_no_descriptor_is_left_open(lake, monkeypatch):
     before = open_files()
-    monkeypatch.setattr(storage.fcntl, "flock", failing(errno.ENOLCK))
+    monkeypatch.setattr(fcntl, "flock", failing(errno.ENOLCK))
     with pytest.raises(LakeError, match="No locks available"), lake.lock(LOCK, holder="me"):
         pass
     monkeypatch.undo()

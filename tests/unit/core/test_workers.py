@@ -16,6 +16,7 @@ import pytest
 from tasks.core import workers
 from tasks.core.errors import LakeFull, WorkerError
 from tasks.core.workers import Workers, threads_of, worker_count
+from tests.lake_tools import Child
 
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -322,7 +323,7 @@ def test_a_child_does_not_outlive_a_run_that_was_killed():
         "time.sleep(600)\n"
     )
     root = pathlib.Path(__file__).parents[3]
-    with subprocess.Popen([sys.executable, "-c", body], cwd=root, stdout=subprocess.PIPE, text=True) as run:
+    with Child([sys.executable, "-c", body], cwd=root, stdout=subprocess.PIPE, text=True) as run:
         child = int(run.stdout.readline())
         assert not gone(child)
         run.kill()

@@ -13,6 +13,7 @@ from tasks.core.errors import OrchestrationError
 from tasks.core.storage import Lake
 from tasks.orchestration import processes
 from tasks.orchestration.processes import Service, Supervisor
+from tests.lake_tools import Child
 
 STANDS = "import time; print('it stands', flush=True); time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {STANDS}"
@@ -117,7 +118,7 @@ while "it stands" not in service.said:
 print(service.process.pid, flush=True)
 time.sleep(600)
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as killed:
+    with Child([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as killed:
         pid = killed.stdout.readline().strip()
         killed.kill()
     wait_for(lambda: not _runs(pid), f"{pid} to end")

@@ -41,6 +41,7 @@ from tasks.core.models.prediction import LoadedModel, PredictRaised
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Lake
 from tasks.core.workers import Workers, peak_memory_bytes
+from tests.lake_tools import Child
 from tests.unit.core.models import strange_models
 from tests.unit.core.models.strange_models import TYPE, Everything, Strange
 from tests.unit.core.models.test_model import EVERY_INPUT, EVERY_ROW, inputs
@@ -318,7 +319,7 @@ time.sleep(600)
 @pytest.mark.parametrize("what", ["nothing", "hang"])
 def test_a_child_does_not_outlive_a_run_that_was_killed(what, tmp_path):
     program = [sys.executable, "-c", _HOLDS_ONE, what, str(tmp_path / "told")]
-    with subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
+    with Child(program, cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         child = int(run.stdout.readline())
         if what == "hang":
             until((tmp_path / "told").exists)
