@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
-from tasks.core.storage import Folder
+
+if TYPE_CHECKING:
+    from tasks.core.storage import Folder
 
 MANIFEST_VERSION: Literal[1] = 1
 
