@@ -34,7 +34,12 @@ def prefect_harness():
     from tasks.core.settings import prepare_prefect
 
     prepare_prefect(quiet=True)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    with prefect_test_harness(server_startup_timeout=120):
+    # Nobody listens to the heartbeats, and a flow ends up to a second later for each thread that sends them.
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
         yield
