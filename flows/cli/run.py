@@ -214,7 +214,10 @@ def run_flow(module: str, name: str, *parameters: object, debug: bool) -> Any:
     from tasks.core.settings import prepare_prefect  # noqa: PLC0415
 
     prepare_prefect(quiet=not debug)
-    state = getattr(import_module(module), name)(*parameters, return_state=True)
+    from tasks.orchestration.heartbeats import heartbeats_where_heard  # noqa: PLC0415
+
+    with heartbeats_where_heard():
+        state = getattr(import_module(module), name)(*parameters, return_state=True)
     if state.name == "AlreadyPublished":
         raise WindowFinished(state.message)
     return state.result()
