@@ -15,7 +15,7 @@ export PYTHONHASHSEED := 0
 demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
 	$(BIN)/lamplighter demo
 
-test: $(VENV)/.dev ## The tests, without what needs a browser, Java or heavy extras
+test: $(VENV)/.dev ## The tests, without what needs a browser, Java, heavy extras or some minutes
 	$(BIN)/python -m pytest -m "not extras and not slow" -n auto --maxprocesses 4 --dist loadfile
 
 test-extras: $(VENV)/.extras ## The tests that need a browser, Java, heavy extras or some minutes

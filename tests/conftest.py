@@ -15,6 +15,16 @@ if "PYTEST_XDIST_WORKER" in os.environ and importlib.util.find_spec("pyspark"):
 # Nothing in these runs without the extras, and where those are left out there is nothing to skip.
 OF_EXTRAS = {"test_nnef_format.py", "test_onnx_format.py", "test_skops_format.py"}
 
+IDLE_SERVICES = (
+    "CANCELLATION_CLEANUP",
+    "FOREMAN",
+    "LATE_RUNS",
+    "PAUSE_EXPIRATIONS",
+    "REPOSSESSOR",
+    "SCHEDULER",
+    "TRIGGERS",
+)
+
 
 def pytest_ignore_collect(collection_path, config):
     if collection_path.name in OF_EXTRAS and "not extras" in config.option.markexpr:
@@ -37,9 +47,14 @@ def prefect_harness():
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
     from prefect.testing.utilities import prefect_test_harness
 
-    # Nobody listens to the heartbeats, and a flow ends up to a second later for each thread that sends them.
     with (
-        prefect_test_harness(server_startup_timeout=120),
+        pytest.MonkeyPatch.context() as patch,
+        # Nobody listens to the heartbeats, and a flow ends up to a second later for each thread that sends them.
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
-        yield
+        # What schedules, watches and triggers has nothing to do here but to hold SQLite's lock: whoever meets that is told
+        # to come again after two seconds.
+        for name in IDLE_SERVICES:
+            patch.setenv(f"PREFECT_SERVER_SERVICES_{name}_ENABLED", "false")
+        with prefect_test_harness(server_startup_timeout=120):
+            yield

@@ -17,6 +17,8 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
+pytestmark = pytest.mark.extras
+
 ROOT = pathlib.Path(__file__).parents[2]
 LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
 # Not run here: cloning. `make demo` sets up first and then runs `lamplighter demo`, which is run.

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.extras
+
 ROOT = pathlib.Path(__file__).parents[2]
 # A window is scored in a process of its own, stage by stage as the flow does it, without a Prefect server.
 SCRIPT = """
