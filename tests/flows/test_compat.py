@@ -17,6 +17,9 @@ from tests.flows.conftest import DAY, readings
 from tests.unit.core.models.elsewhere.test_compatibility import point
 from tests.unit.core.models.other_models import register_other
 
+# Each starts one interpreter or several that load a model.
+pytestmark = pytest.mark.extras
+
 
 def test_nothing_that_would_change_is_0(world, lamplighter):
     code, out, err = lamplighter("compat", "--python", sys.executable)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.flows.conftest import DAY, make_project, readings
 
+pytestmark = pytest.mark.extras
+
 LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
 
 
