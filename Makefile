@@ -16,10 +16,10 @@ demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
 	$(BIN)/lamplighter demo
 
 test: $(VENV)/.dev ## The tests, without what needs a browser, Java, heavy extras or some minutes
-	$(BIN)/python -m pytest -m "not extras and not slow" -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -m "not extras and not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-extras: $(VENV)/.extras ## The tests that need a browser, Java, heavy extras or some minutes
-	$(BIN)/python -m pytest -m "extras and not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "extras and not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
