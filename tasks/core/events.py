@@ -27,3 +27,5 @@ JOB_TAG = "job:"
 # A run that lives says so, so often; after three times of silence it is taken for dead.
 HEARTBEAT_SECONDS = 30
 SILENCE_SECONDS = 3 * HEARTBEAT_SECONDS
+# A process has begun long before; a container may have to be fetched.
+BEGIN_SECONDS = 600

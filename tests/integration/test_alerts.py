@@ -127,12 +127,13 @@ def test_they_are_applied_once_and_a_missing_block_is_named(prefect_server, appl
     without, first, again = applied
     assert without[0] == 2
     assert f"has no notification block {BLOCK}" in without[1]
-    assert first == (0, "Automations: 2 created, 1 as they were.\n")
-    assert again == (0, "Automations: 3 as they were.\n")
+    assert first == (0, "Automations: 2 created, 2 as they were.\n")
+    assert again == (0, "Automations: 4 as they were.\n")
     assert names(prefect_server) == [
         f"lamplighter: alerts to {BLOCK}",
         f"lamplighter: dead runs to {BLOCK}",
         "lamplighter: runs that died",
+        "lamplighter: runs that never began",
     ]
 
 
@@ -195,5 +196,5 @@ def test_a_run_whose_heartbeats_stop_is_taken_for_dead_and_somebody_is_told(pref
 
 def test_what_no_job_asks_for_any_more_goes(prefect_server, applied, lamplighter, project):
     project.change_job(alerts=[])
-    assert lamplighter("automations", "--apply") == (0, "Automations: 2 removed, 1 as they were.\n")
-    assert names(prefect_server) == ["lamplighter: runs that died"]
+    assert lamplighter("automations", "--apply") == (0, "Automations: 2 removed, 2 as they were.\n")
+    assert names(prefect_server) == ["lamplighter: runs that died", "lamplighter: runs that never began"]

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tasks.core import layout
+from tasks.core.definitions.automations import automations
 from tasks.core.runs.run import manifests
 from tests.flows.conftest import readings
 from tests.integration.conftest import wait_for
@@ -44,11 +45,17 @@ class Api:
         given = wait_for(answer, seconds=300, what=f"an answer to {path}")
         return given.json() if given.content else None
 
-    def run(self, deployment, **parameters):
+    def run(self, deployment, *, scheduled_time=None, **parameters):
+        """A run of this deployment: now, or at this time."""
+        state = {"type": "SCHEDULED", "state_details": {"scheduled_time": scheduled_time}} if scheduled_time else None
         found = self.ask("GET", f"/deployments/name/{deployment}")
         key = str(uuid.uuid4())
         made = self.ask(
-            "POST", f"/deployments/{found['id']}/create_flow_run", parameters=parameters, idempotency_key=key
+            "POST",
+            f"/deployments/{found['id']}/create_flow_run",
+            parameters=parameters,
+            idempotency_key=key,
+            state=state,
         )
         return made["id"]
 
@@ -192,6 +199,26 @@ def test_two_at_once_over_overlapping_ranges_score_nothing_twice_and_none_fails(
     _is_whole(world, DAYS[:6])
     runs = [one for one in api.children(first, second) if _has_published(one)]
     assert sorted(_window(one) for one in runs) == DAYS[:6]
+
+
+def test_a_run_whose_worker_died_as_it_took_it_is_begun_by_the_next(world, api):
+    """Left for ever in `Submitting`, it would be a window that nobody scores."""
+    _forget(world, DAYS[0])
+    (wanted,) = [one for one in automations([]) if one["name"].endswith("never began")]
+    # In twenty seconds, for a test.
+    wanted["trigger"]["within"] = 20
+    made = api.ask("POST", "/automations/", **wanted)
+    try:
+        far = (dt.datetime.now(dt.UTC) + dt.timedelta(days=1)).isoformat()
+        run_id = api.run("score/readings", as_of=DAYS[0], scheduled_time=far)
+        taken = {"type": "PENDING", "name": "Submitting"}
+        api.ask("POST", f"/flow_runs/{run_id}/set_state", state=taken)
+
+        state = api.ended(run_id, seconds=300)
+    finally:
+        api.ask("DELETE", f"/automations/{made['id']}")
+    assert state["name"] == "Published", state
+    _is_whole(world, DAYS[:1])
 
 
 def test_where_the_backfill_holds_the_only_place_it_does_the_work_itself(world, api):

@@ -1,7 +1,8 @@
 """What Prefect does of itself for a project: `deployments/automations.yaml`, made from the jobs.
 
-Two kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; and the people
-whom a job's `alerts` name are told what happened to its windows. One file for any server: notification blocks stand in
+Three kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; a run that a
+worker took and never began is given to the next one; and the people whom a job's `alerts` name are told what happened to
+its windows. One file for any server: notification blocks stand in
 it by name, and `lamplighter automations --apply` looks them up.
 """
 
@@ -13,7 +14,17 @@ from typing import Any
 import yaml
 
 from tasks.core.definitions.job import Job
-from tasks.core.events import ALARMS, EVENT_LABEL, HEARTBEAT_SECONDS, JOB_LABEL, JOB_TAG, SILENCE_SECONDS, TAG, WINDOW
+from tasks.core.events import (
+    ALARMS,
+    BEGIN_SECONDS,
+    EVENT_LABEL,
+    HEARTBEAT_SECONDS,
+    JOB_LABEL,
+    JOB_TAG,
+    SILENCE_SECONDS,
+    TAG,
+    WINDOW,
+)
 
 PREFIX = "lamplighter: "
 _HEADER = """\
@@ -46,6 +57,9 @@ ENDS = (
     "Unchanged",
     "WindowsLate",
 )
+# Between being taken by a worker and running, and what comes of it: Prefect's own names.
+_TAKEN = ("Pending", "Submitting", "InfrastructurePending")
+_BEGUN = ("Running", "Retrying", "heartbeat", "Scheduled", "AwaitingConcurrencySlot", "Cancelling")
 # A window that is blocked again by a retry is no news; one that is blocked still, a day later, is worth a reminder.
 _QUIET_SECONDS = 24 * 3600
 
@@ -77,7 +91,7 @@ def automations(jobs: Iterable[Job]) -> list[dict[str, Any]]:
     for job in jobs:
         for block in job.alerts:
             of_block.setdefault(block, []).append(job.job)
-    made = [_dead_runs()]
+    made = [_dead_runs(), _lost_runs()]
     for block, names in sorted(of_block.items()):
         made += [_alerts(block, sorted(set(names))), _dead_runs_told(block, sorted(set(names)))]
     return made
@@ -104,6 +118,29 @@ def _dead_runs() -> dict[str, Any]:
             "state": "CRASHED",
             "message": f"The run has not been heard of for {SILENCE_SECONDS} s: its process was killed, and its worker with "
             "it. Its lock in the lake is free, and the next run of the window goes on where this one was.",
+        },
+    )
+
+
+def _lost_runs() -> dict[str, Any]:
+    return _automation(
+        "runs that never began",
+        f"A worker took a run and was killed before the run began. After {BEGIN_SECONDS} s another worker may take it. Should "
+        "the first one begin all the same, the second is refused, or finds its window published.",
+        {
+            "posture": "Proactive",
+            "match": {"prefect.resource.id": "prefect.flow-run.*"},
+            "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+            "after": [f"prefect.flow-run.{name}" for name in _TAKEN],
+            "expect": [f"prefect.flow-run.{name}" for name in (*_BEGUN, *ENDS)],
+            "for_each": ["prefect.resource.id"],
+            "threshold": 1,
+            "within": BEGIN_SECONDS,
+        },
+        {
+            "type": "change-flow-run-state",
+            "state": "SCHEDULED",
+            "message": f"A worker took this run, and {BEGIN_SECONDS} s later it had not begun: it is there for the next one.",
         },
     )
 
