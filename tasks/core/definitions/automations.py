@@ -2,8 +2,8 @@
 
 Three kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; a run that a
 worker took and never began is given to the next one; and the people whom a job's `alerts` name are told what happened to
-its windows. One file for any server: notification blocks stand in
-it by name, and `lamplighter automations --apply` looks them up.
+its windows. One file for any server: notification blocks stand in it by name, and `lamplighter automations --apply` looks
+them up.
 """
 
 from __future__ import annotations
@@ -102,17 +102,7 @@ def _dead_runs() -> dict[str, Any]:
         "runs that died",
         f"A run says every {HEARTBEAT_SECONDS} s that it lives. One that is silent for {SILENCE_SECONDS} s has crashed: "
         "its process and its worker were killed, so nobody was left to say so.",
-        {
-            "posture": "Proactive",
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            # Runs of others on this server may say so less often.
-            "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
-            "after": ["prefect.flow-run.heartbeat"],
-            "expect": ["prefect.flow-run.heartbeat", *(f"prefect.flow-run.{name}" for name in ENDS)],
-            "for_each": ["prefect.resource.id"],
-            "threshold": 1,
-            "within": SILENCE_SECONDS,
-        },
+        _silent(after=("heartbeat",), until=("heartbeat", *ENDS), seconds=SILENCE_SECONDS),
         {
             "type": "change-flow-run-state",
             "state": "CRASHED",
@@ -127,22 +117,28 @@ def _lost_runs() -> dict[str, Any]:
         "runs that never began",
         f"A worker took a run and was killed before the run began. After {BEGIN_SECONDS} s another worker may take it. Should "
         "the first one begin all the same, the second is refused, or finds its window published.",
-        {
-            "posture": "Proactive",
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
-            "after": [f"prefect.flow-run.{name}" for name in _TAKEN],
-            "expect": [f"prefect.flow-run.{name}" for name in (*_BEGUN, *ENDS)],
-            "for_each": ["prefect.resource.id"],
-            "threshold": 1,
-            "within": BEGIN_SECONDS,
-        },
+        _silent(after=_TAKEN, until=(*_BEGUN, *ENDS), seconds=BEGIN_SECONDS),
         {
             "type": "change-flow-run-state",
             "state": "SCHEDULED",
             "message": f"A worker took this run, and {BEGIN_SECONDS} s later it had not begun: it is there for the next one.",
         },
     )
+
+
+def _silent(*, after: Iterable[str], until: Iterable[str], seconds: int) -> dict[str, Any]:
+    """The trigger of a run of ours of which, after one of these events, none of those came for so long."""
+    return {
+        "posture": "Proactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        # Runs of others on this server may say so less often.
+        "match_related": {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
+        "after": [f"prefect.flow-run.{name}" for name in after],
+        "expect": [f"prefect.flow-run.{name}" for name in until],
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": seconds,
+    }
 
 
 def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:

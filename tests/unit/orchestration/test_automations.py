@@ -107,6 +107,14 @@ def test_a_run_that_is_silent_for_three_times_has_died(wanted):
     assert "force" not in dead["actions"][0] | lost["actions"][0]
 
 
+def test_a_run_that_was_taken_and_began_or_ended_is_not_given_to_another(wanted):
+    _, lost = wanted(quiet=[])
+    assert "prefect.flow-run.Submitting" in lost["trigger"]["after"]
+    begun = {f"prefect.flow-run.{name}" for name in ("Running", "heartbeat", "Published", "Cancelled")}
+    assert begun <= set(lost["trigger"]["expect"])
+    assert not set(lost["trigger"]["after"]) & set(lost["trigger"]["expect"])
+
+
 def test_applied_twice_it_is_there_once(wanted):
     server = Server(OPS, DESK)
     assert len(server.apply(wanted(flights=[OPS, DESK])).created) == 6
