@@ -10,9 +10,9 @@ from decimal import Decimal
 from typing import Any
 
 from tasks.core import progress
-from tasks.core.definitions.job import SqlSource
 from tasks.core.definitions.operation import Ready
 from tasks.core.definitions.schedule import length
+from tasks.core.definitions.source import SqlSource
 from tasks.core.errors import JobError, SourceLate
 from tasks.core.logs import log
 from tasks.core.rows import snapshot

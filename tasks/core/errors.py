@@ -23,6 +23,7 @@ LamplighterError                       exit  what happened
 │   └── LakeCorrupt                          a file is not what its record says
 ├── WorkerError                         1    a child process died or overran its time limit
 ├── OrchestrationError                  1    the Prefect server did not answer, or one of its processes would not run
+├── NotDelivered                        1    a window is published, and the job's database does not have its rows
 ├── ChallengerFailed                    1    the challenger did not score a window; production's rows stand
 └── NotConserved                        1    rows in and rows out differ: nothing was published
 """
@@ -162,6 +163,10 @@ class WorkerError(LamplighterError):
 
 class OrchestrationError(LamplighterError):
     """The Prefect server did not answer or refused, or one of its processes would not run."""
+
+
+class NotDelivered(LamplighterError):
+    """A window is published in the lake, and the database that gets its rows too does not have them."""
 
 
 class ChallengerFailed(LamplighterError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 PREDICTIONS, QUARANTINE, METRICS = "predictions", "quarantine", "metrics"
 TABLES = (METRICS, QUARANTINE, PREDICTIONS)
 CHALLENGERS = "challengers"
+SHADOW = "shadow"  # In the place of predictions, for jobs that nobody relies on yet.
 
 
 def table(name: str, job: str) -> str:
@@ -65,6 +66,28 @@ def withdrawn(job: str, as_of: str, run_id: str) -> str:
 def withdrawn_challenger(job: str, as_of: str, part: str) -> str:
     """The folder of one challenger's rows, by the name of its file."""
     return f"{withdrawn_runs(job, as_of)}/{CHALLENGERS}/{part.removesuffix('.parquet')}"
+
+
+def latest(job: str) -> str:
+    """The folder of the table with one row a key."""
+    return f"latest/{job}"
+
+
+def latest_lock(job: str) -> str:
+    return f"locks/latest of {job}.lock"
+
+
+def deliveries(job: str) -> str:
+    """The folder of what the job's database was last given of each window."""
+    return f"deliveries/{job}"
+
+
+def delivery(job: str, as_of: str) -> str:
+    return f"{deliveries(job)}/as_of={as_of}.json"
+
+
+def delivery_lock(job: str) -> str:
+    return f"locks/delivery of {job}.lock"
 
 
 def queue(job: str) -> str:
@@ -185,6 +208,7 @@ INSTALL_LOCK = "locks/the installation of releases.lock"
 
 
 FIGURES = "figures.json"  # In a workspace: what its page draws.
+RUN_ROW = "run.parquet"  # In a workspace: one row of the table of all runs.
 
 
 def checkpoint(batch: int) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import WindowSpec
 from tasks.core.errors import SourceError
 from tasks.core.source import ask

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import SchemaBlocked, SourceError
 from tasks.core.rows.conform import conform

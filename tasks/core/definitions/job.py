@@ -2,139 +2,26 @@
 
 from __future__ import annotations
 
-import re
+import datetime as dt
 from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.modelling import Labels, ModelChoice, Prediction, Promotion, Training, WindowRange
+from tasks.core.definitions.modelling import Labels, ModelChoice, Promotion, Training, WindowRange
 from tasks.core.definitions.operation import Operation
+from tasks.core.definitions.output import Output
 from tasks.core.definitions.schedule import Length
-from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, TypeName
-from tasks.core.definitions.window import WindowSpec
+from tasks.core.definitions.source import Source, SqlSource
+from tasks.core.definitions.terms import ColumnName, Definition, Name, TypeName
+from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import DefinitionError
 
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
-
-
-_SECRET_PARAMETER = re.compile(
-    r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.IGNORECASE
-)
-
-
-def holds_secret(address: str) -> bool:
-    """Whether an address names a user with a password, or a parameter that is one."""
-    user_info = (address.partition("://")[2] or address).rpartition("@")[0]
-    return ":" in user_info or _SECRET_PARAMETER.search(address) is not None
-
-
-class SqlSource(Queried):
-    """Rows from a database: any ADBC driver, or SQLite by Python's own."""
-
-    type: Literal["sql"]
-    driver: Annotated[
-        str,
-        Field(
-            pattern=r"^[a-z][a-z0-9_]*$",
-            description="sqlite, postgresql, or the name behind adbc_driver_ of another installed ADBC driver.",
-        ),
-    ]
-    uri: Annotated[str | None, Field(description="Address without a secret; a path is relative to the project.")] = None
-    uri_env: Annotated[
-        str | None,
-        Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="The environment variable that holds the address."),
-    ] = None
-    uri_block: Annotated[
-        str | None, Field(pattern=r"^[a-z0-9-]+$", description="The Prefect Secret block that holds the address.")
-    ] = None
-    statement_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 600
-    retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
-    history: Literal["replayable", "current_only"] = "replayable"
-
-    @model_validator(mode="after")
-    def _check_one_of_each(self) -> Self:
-        if sum(v is not None for v in (self.uri, self.uri_env, self.uri_block)) != 1:
-            raise ValueError("give exactly one of uri, uri_env and uri_block")
-        return self
-
-    @field_validator("uri")
-    @classmethod
-    def _check_no_secret(cls, uri: str | None) -> str | None:
-        if uri is not None and holds_secret(uri):
-            # The value is not repeated: it would end in logs.
-            raise ValueError("holds a password; put the address into the environment (uri_env) or a block (uri_block)")
-        return uri
-
-
-class FilesSource(Definition):
-    """Rows from Parquet or CSV files, local or in an object store, read with pyarrow.dataset."""
-
-    type: Literal["files"]
-    path: Annotated[str, Field(description="A file or a folder; relative to the project, or a URI such as s3://...")]
-    format: Literal["parquet", "csv"] = "parquet"
-    partitioning: Literal["hive"] | None = None
-    retries: Annotated[int, Field(ge=0, le=20, description="Of transient errors, with backoff.")] = 3
-    history: Literal["replayable", "current_only"] = "replayable"
-
-    @field_validator("path")
-    @classmethod
-    def _check_no_secret(cls, path: str) -> str:
-        if holds_secret(path):
-            raise ValueError("holds a secret; an object store's credentials belong into the environment")
-        return path
-
-
-Source = Annotated[SqlSource | FilesSource, Field(discriminator="type")]
-
-
-class Volume(Definition):
-    """How many rows a window may have, held against the windows that were published before it."""
-
-    of_median: Annotated[
-        tuple[float, float],
-        Field(description="The least and the most rows scored, as multiples of the earlier windows' median."),
-    ] = (0.5, 2.0)
-    windows: Annotated[
-        int, Field(ge=3, le=1000, description="How many published windows before this one count; below 3 none does.")
-    ] = 28
-    severity: Annotated[
-        Literal["warning", "critical"],
-        Field(description="warning: published with warnings. critical: nothing is published."),
-    ] = "warning"
-
-    @field_validator("of_median")
-    @classmethod
-    def _check_range(cls, of_median: tuple[float, float]) -> tuple[float, float]:
-        low, high = of_median
-        if not 0 <= low < high:
-            raise ValueError("must be two numbers, the first at least 0 and below the second, such as [0.5, 2.0]")
-        return of_median
-
-
-class Output(Definition):
-    """The table that downstream reads. Its columns are a contract with a version."""
-
-    version: Annotated[int, Field(ge=1, description="Raise it when a column is added or changed.")] = 1
-    columns: Annotated[dict[ColumnName, Prediction], Field(min_length=1)]
-    pass_through: Annotated[
-        tuple[ColumnName, ...], Field(description="Columns of the source that are published too.")
-    ] = ()
-    suite: Annotated[
-        Name | None,
-        Field(
-            description="The file expectations/<suite>.json, held against the rows that are to be published; "
-            "on_failure: quarantine is not for these."
-        ),
-    ] = None
-    volume: Annotated[Volume | None, Field(description="Rows scored against the windows before; none: not held.")] = (
-        None
-    )
-
 
 OnChange = Literal["accept", "warn", "block"]
 
@@ -258,6 +145,17 @@ class Job(Operation):
         return self
 
     @model_validator(mode="after")
+    def _check_delivered(self) -> Self:
+        sql = self.output.sql
+        if sql is None or sql.has_address:
+            return self
+        if not isinstance(self.source, SqlSource) or self.source.driver != sql.driver:
+            raise ValueError(
+                f"output.sql: give uri_env or uri_block; the source is no {sql.driver} whose address it could share"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_windows_named(self) -> Self:
         of_training = [self.training.fit, self.training.calibrate, self.training.benchmark] if self.training else []
         self._must_be_windows("training", of_training)
@@ -281,6 +179,14 @@ class Job(Operation):
         if self.schema_changes.missing == "block":
             return frozenset()
         return frozenset(self.columns) - {*self.keys, self.event_time}
+
+    def known_at(self, window: Window) -> dt.datetime:
+        """The instant whose knowledge a window is scored with: a query's :known_at. It follows from the window alone.
+
+        The tick of the schedule that scores the window, however late its run began; without a schedule the window's end,
+        which of a snapshot is its instant.
+        """
+        return self.schedule.tick_of(window, self.window) if self.schedule else window.end
 
     @property
     def arrow_schema(self) -> pa.Schema:

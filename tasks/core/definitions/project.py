@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from tasks.core.definitions.job import Job, SqlSource, holds_secret
+from tasks.core.definitions.job import Job
 from tasks.core.definitions.operation import Defaults, Operation, Ownership
+from tasks.core.definitions.source import SqlSource, holds_secret
 from tasks.core.definitions.terms import Queried
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
@@ -36,6 +38,7 @@ _DECIDES_NOTHING: Any = {
     "training": True,
     "promotion": True,
     "model": {"allowed_types"},
+    "output": {"latest", "sql"},
     "limits": {"workers", "batch_timeout_seconds", "isolate", "wait_for_window"},
 }
 
@@ -251,12 +254,14 @@ def _nearest(key: str) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def _models(model: Any) -> list[Any]:
-    from tasks.core.definitions import job as definitions  # noqa: PLC0415
-
-    return [
-        value for value in vars(definitions).values() if isinstance(value, type) and hasattr(value, "model_fields")
-    ] + [model]
+def _models(kind: Any) -> Iterator[Any]:
+    """The models that a type is made of, itself among them."""
+    if hasattr(kind, "model_fields"):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from _models(field.annotation)
+    for part in get_args(kind):
+        yield from _models(part)
 
 
 def _keys(model: Any) -> list[str]:

@@ -18,6 +18,7 @@ from tasks.core.definitions.window import Window, WindowSpec
 
 _LENGTH = re.compile(r"(\d{1,4})(min|h|d)")
 _TWO_DAYS = dt.timedelta(days=2)  # More than any change of clocks: a zone that crossed the date line lost one.
+_LONGEST_BETWEEN_TICKS = dt.timedelta(days=40)
 _FIELDS, _ALL_DAYS, _ALL_WEEKDAYS = 5, frozenset(range(1, 32)), frozenset(range(7))
 _SKIPPED_IS_AFTER = (3, 13)  # Of Python: from there on Prefect has times from another library.
 _UNITS = {"min": "minutes", "h": "hours", "d": "days"}
@@ -87,6 +88,12 @@ class Schedule(Definition):
             # At the bound itself the window that begins there is still to begin.
             return windows.before(window).start + dt.timedelta.resolution + length(self.delay)
         return (window.end if windows.kind == "interval" else window.start) + length(self.delay)
+
+    def tick_of(self, window: Window, windows: WindowSpec) -> dt.datetime:
+        """The first scheduled instant that scores this window; of one that no tick scores, when one could first have."""
+        first = self.first_tick_of(window, windows)
+        at = next(self.due(first, first + _LONGEST_BETWEEN_TICKS, windows), first)
+        return at if self.window_of(at, windows) == window else first
 
     def ticks(self, first: dt.datetime, last: dt.datetime, windows: WindowSpec) -> list[dt.datetime]:
         """The scheduled instants from `first` to `last`, both included, in UTC: those at which Prefect starts a run."""

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 
 from dotenv import dotenv_values
 
-from tasks.core.definitions.job import Job, SqlSource
+from tasks.core.definitions.job import Job
+from tasks.core.definitions.source import SqlSource
 from tasks.core.errors import DefinitionError
 from tasks.core.settings import environment
 from tasks.core.storage import Folder

@@ -37,6 +37,7 @@ class WindowRecord(Record):
     start: dt.datetime
     end: dt.datetime
     timezone: str
+    known_at: Annotated[dt.datetime | None, Field(description="What the query bound as :known_at.")] = None
 
 
 class RowCounts(Record):
@@ -196,6 +197,9 @@ class CodeRecord(Record):
     commit: str | None
     dirty: bool | None
     digest: str
+    modules: Annotated[
+        dict[str, str], Field(description="The project's own packages that the job uses, each with its files' digest.")
+    ] = {}
 
 
 class StageTiming(Record):
@@ -305,6 +309,7 @@ class Manifest(Record):
     timings: tuple[StageTiming, ...] = ()
     peak_memory_bytes: Annotated[int | None, Field(description="Of the largest process.")] = None
     contract_version: int = 1
+    shadow: Annotated[bool, Field(description="Published into shadow/, and not into predictions/.")] = False
     files: dict[str, FileRecord] = {}
     swapped_atomically: bool | None = None
     replaces: str | None = None

@@ -6,7 +6,7 @@ import itertools
 import statistics
 from collections.abc import Iterable
 
-from tasks.core.definitions.job import Volume
+from tasks.core.definitions.output import Volume
 from tasks.core.runs.manifest import Manifest, VolumeRecord
 
 _FEWEST_WINDOWS = 3

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pyarrow as pa
 
-from tasks.core.definitions.job import FilesSource, SqlSource
+from tasks.core.definitions.source import FilesSource, SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.rows.conform import check_columns, extra_columns
 from tasks.core.source.address import BlockReader

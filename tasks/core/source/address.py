@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.errors import DefinitionError
 from tasks.core.settings import environment
 from tasks.core.source.problems import mask, mask_quoted, secrets_in, whole_address

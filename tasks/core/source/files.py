@@ -24,7 +24,7 @@ import pyarrow.dataset
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from tasks.core.definitions.job import FilesSource
+from tasks.core.definitions.source import FilesSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
 from tasks.core.rows.conform import check_columns, convert

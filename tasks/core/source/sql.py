@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 import pyarrow as pa
 
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.source.adbc import open_adbc
 from tasks.core.source.address import BlockReader, address_of

@@ -13,9 +13,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import Job, SqlSource
+from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Labels, WindowRange
 from tasks.core.definitions.project import Definition
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
 from tasks.core.rows.conform import conform

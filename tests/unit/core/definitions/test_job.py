@@ -9,8 +9,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tasks.core.definitions.job import Job, holds_secret
+from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project, parse_job
+from tasks.core.definitions.source import holds_secret
 from tasks.core.errors import DefinitionError, JobError, SuiteError
 from tasks.core.storage import Folder
 

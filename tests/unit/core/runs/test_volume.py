@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from tasks.core.definitions.job import Volume
+from tasks.core.definitions.output import Volume
 from tasks.core.runs.manifest import RowCounts
 from tasks.core.runs.volume import judge
 

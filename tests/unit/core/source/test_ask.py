@@ -5,7 +5,7 @@ import sqlite3
 
 import pytest
 
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import WindowSpec
 from tasks.core.errors import JobError, SourceError
 from tasks.core.source import ask, problems

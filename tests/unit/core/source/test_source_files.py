@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import FilesSource
+from tasks.core.definitions.source import FilesSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SchemaBlocked, SourceError
 from tasks.core.rows.conform import conform

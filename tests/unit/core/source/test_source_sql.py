@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.core.definitions.column_types import parse_type
-from tasks.core.definitions.job import SqlSource
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import DefinitionError, JobError, SchemaBlocked, SourceError
 from tasks.core.rows.conform import conform
