@@ -23,6 +23,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 LAMPLIGHTER = str(pathlib.Path(sys.executable).with_name("lamplighter"))
 # Not run here: cloning. `make demo` sets up first and then runs `lamplighter demo`, which is run.
 SPOKEN = {"make demo": "lamplighter demo"}
+NEWCOMERS = 6  # Commands of the README: the demo among them, and one more that runs a flow.
 
 
 def console_blocks(page: str = "README.md") -> list[tuple[str, str]]:
@@ -46,18 +47,28 @@ def project(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def transcript(project):
-    """What each command printed, in the README's order, and its exit code."""
-    return [(command, printed, _run(command, project)) for command, printed in console_blocks()]
+def transcript(project, prefect_server):
+    """What each command printed, in the README's order, and its exit code.
+
+    The first ones find no server, as with a newcomer; to start one for each of them all would take minutes.
+    """
+    commands = console_blocks()
+    servers = ["" if number < NEWCOMERS else prefect_server.url for number in range(len(commands))]
+    return [
+        (command, printed, _run(command, project, server))
+        for (command, printed), server in zip(commands, servers, strict=True)
+    ]
 
 
-def _run(command: str, folder: pathlib.Path) -> subprocess.CompletedProcess:
+def _run(command: str, folder: pathlib.Path, server: str = "") -> subprocess.CompletedProcess:
     import os
     import shlex
 
     arguments = shlex.split(SPOKEN.get(command, command))
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("LAMPLIGHTER_", "PREFECT_"))}
     environment["PREFECT_HOME"] = str(folder / ".prefect")
+    if server:
+        environment["PREFECT_API_URL"] = server
     return subprocess.run(
         [LAMPLIGHTER, *arguments[1:]],
         cwd=folder,
@@ -149,8 +160,8 @@ def test_the_readers_of_the_readme_run_as_they_are_printed(transcript, project):
 
 
 @pytest.mark.extras
-def test_every_command_of_the_page_on_models_ends_well(transcript, project):
-    done = [(command, _run(command, project)) for command, _ in console_blocks("docs/models.md")]
+def test_every_command_of_the_page_on_models_ends_well(transcript, project, prefect_server):
+    done = [(command, _run(command, project, prefect_server.url)) for command, _ in console_blocks("docs/models.md")]
     assert len(done) == 7
     assert [(command, one.stdout, one.stderr) for command, one in done if one.returncode or one.stderr] == []
     last = dict(done)["lamplighter history flight_delays"].stdout
