@@ -9,6 +9,8 @@ from tasks.challenge import challenge
 from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.shards import deal
+from tasks.deliver import caught_up, deliver, refuse_undelivered
+from tasks.latest import keep_latest, latest_kept
 from tasks.load import load
 from tasks.open import opened
 from tasks.outcome import told_as_state
@@ -47,7 +49,13 @@ def score(
         dry_run=dry_run,
     )
     as_of = window_asked_for(job, as_of)
-    with watched(job, as_of), reported(job, as_of, dry_run=dry_run), opened(job, as_of, asked) as planned:
+    with (
+        watched(job, as_of),
+        reported(job, as_of, dry_run=dry_run),
+        latest_kept(job, dry_run=dry_run),
+        caught_up(job, as_of, dry_run=dry_run),
+        opened(job, as_of, asked) as planned,
+    ):
         check(planned)
         wait_until_ready(planned)
         run = pull(planned)
@@ -56,5 +64,7 @@ def score(
         conclude_scoring(run, on_each(score_shard, run, deal(run)))
         validate_output(run)
         published = publish(run)
+        keep_latest(run)
+        deliver(run)
         challenge(run, first=try_to_report)
-        return published
+        return refuse_undelivered(published)

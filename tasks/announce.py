@@ -12,7 +12,15 @@ from prefect.runtime import flow_run
 
 from tasks.core import layout
 from tasks.core.definitions.project import Project
-from tasks.core.errors import Blocked, LamplighterError, NothingToDo, SourceLate, WindowBusy, WindowFinished
+from tasks.core.errors import (
+    Blocked,
+    LamplighterError,
+    NotDelivered,
+    NothingToDo,
+    SourceLate,
+    WindowBusy,
+    WindowFinished,
+)
 from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import latest_manifest
@@ -47,7 +55,7 @@ def told_as_event(function: Callable[P, Manifest]) -> Callable[P, Manifest]:
             if not isinstance(error, _NO_NEWS) and not events.is_cancelled():
                 _tell(given.arguments, *_of_error(error))
             raise
-        verdict = (manifest.verdict or "").replace("_", " ")
+        verdict = f"{(manifest.verdict or '').replace('_', ' ')}{', in shadow' if manifest.shadow else ''}"
         _tell(given.arguments, events.PUBLISHED, verdict, published_sentence(manifest), "")
         return manifest
 
@@ -69,7 +77,8 @@ def _of_error(error: Exception) -> tuple[str, str, str, str]:
         return events.SOURCE_LATE, "source late", error.failed, error.next_step
     if isinstance(error, Blocked):
         return events.BLOCKED, "blocked", error.failed, error.next_step
-    return events.FAILED, "failed", error.failed, error.next_step
+    verdict = "published, and not delivered" if isinstance(error, NotDelivered) else "failed"
+    return events.FAILED, verdict, error.failed, error.next_step
 
 
 def _tell(given: dict[str, Any], event: str, verdict: str, reason: str, next_step: str) -> None:

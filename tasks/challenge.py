@@ -90,7 +90,7 @@ def begin(run: Run) -> Challenge | None:
         model=run.model.name,
         version=version,
         rows=manifest.rows.scored,
-        code=provenance.code_record(),
+        code=provenance.code_of(run.job, run.project, run.model),
         started_at=dt.datetime.now(dt.UTC),
     )
     challenger.write(run.lake, manifest, begun)

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tasks.core import layout, provenance
+from tasks.core import layout, own_code, provenance
 from tasks.core.definitions.project import Definition
 from tasks.core.errors import Blocked, LakeError, LamplighterError
 from tasks.core.releasing import contents
@@ -114,6 +114,8 @@ def _dry_run(staged: Staged, definition: Definition) -> tuple[float, tuple[str, 
     rows, expected = staged.table(contents.ROWS), staged.table(contents.SCORES)
     if len(rows) != sample.rows or not rows.schema.equals(definition.job.arrow_schema):
         raise refused(f"the sample in {staged.where} is not {sample.rows:,} rows of the job's columns")
+    # Its own modules are those that it brings along, until it is installed.
+    own_code.join(staged.project.folder)
     found = run_dry(DryRun(staged.registry.lake, version, definition.job, rows))
     off = worst_difference(expected, found.scores)
     if off > min(sample.tolerance, tolerance_of(version)):

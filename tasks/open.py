@@ -34,6 +34,7 @@ from tasks.core.runs.run import (
     refuse_finished,
     write_manifest,
 )
+from tasks.core.runs.showing import refuse_shadow_over_live
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.orchestration.asking import asked_by
@@ -68,6 +69,8 @@ def opened(
             recover(lake, job, as_of)
         if asked.leaves_finished:
             refuse_finished(lake, job, as_of)
+        if not asked.dry_run:
+            refuse_shadow_over_live(lake, job, as_of, shadow=definition.job.output.shadow)
         trigger = _trigger(lake, definition, as_of, asked)
         run = _planned(lake, project, definition, window, started_at, trigger)
         _give_up_others(run)
@@ -141,7 +144,8 @@ def _planned(
 ) -> Run:
     job = definition.job
     model = followed(Registry(lake), job, at=started_at)
-    plan = plan_key(definition, window, model, provenance.code_record().digest)
+    code = provenance.code_of(job, project, model)
+    plan = plan_key(definition, window, model, provenance.decisive_digest(code))
     folder = layout.dry_run if trigger.kind == "dry_run" else layout.workspace
     new = folder(job.job, window.as_of, pulling_name(plan))
     # A dry run is never resumed, and resumes nothing.
@@ -176,7 +180,8 @@ def _begin(run: Run, trigger: Trigger) -> None:
         write_manifest(run.lake, run.workspace, manifest.begun_again(trigger=trigger.model_copy(update=origin)))
         return
     run.lake.remove(run.workspace)
-    first = first_manifest(run, code=provenance.code_record(), environment=provenance.environment(), trigger=trigger)
+    code = provenance.code_of(run.job, run.project, run.model)
+    first = first_manifest(run, code=code, environment=provenance.environment(), trigger=trigger)
     write_manifest(run.lake, run.workspace, first)
 
 

@@ -10,6 +10,7 @@ OnTime, WindowsLate    COMPLETED  of `deadlines`: whether any window is past its
 Promoted               COMPLETED  of `promote`: an alias has moved
 Blocked                FAILED     a gate said no: nothing that readers see has changed
 SourceLate             FAILED     the source was not ready in time: nothing was pulled
+NotDelivered           FAILED     the rows are what readers of the lake see, and the job's database does not have them
 Failed                 FAILED     something broke: nothing that readers see has changed
 Cancelled, Crashed                Prefect's own: somebody cancelled it; its process was killed
 
@@ -32,7 +33,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from tasks.core import logs
-from tasks.core.errors import Blocked, LamplighterError, NothingToDo, SourceLate, WindowFinished
+from tasks.core.errors import Blocked, LamplighterError, NotDelivered, NothingToDo, SourceLate, WindowFinished
 from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.orchestration.quiet import say_it_once
@@ -94,8 +95,8 @@ def failed_state(error: LamplighterError) -> Any:
 
 
 def _failed_name(error: LamplighterError) -> str:
-    if isinstance(error, SourceLate):
-        return "SourceLate"
+    if isinstance(error, (SourceLate, NotDelivered)):
+        return type(error).__name__
     return "Blocked" if isinstance(error, Blocked) else "Failed"
 
 
@@ -115,6 +116,8 @@ def published_sentence(manifest: Manifest) -> str:
     if rows.duplicates:
         parts.append(f"{rows.duplicates:,} exact duplicates")
     verdict = (manifest.verdict or "").replace("_", " ")
+    if manifest.shadow:
+        verdict += ", in shadow"
     if manifest.is_dry_run:
         return f"{manifest.job} {manifest.as_of}: a dry run; it would be {verdict}: {', '.join(parts)}. Nothing was published."
     return f"{manifest.job} {manifest.as_of}: {verdict}. {', '.join(parts)}. Run {manifest.run_id}."

@@ -113,6 +113,7 @@ def _batches(
     with open_source(
         run.job.source,
         window=run.window,
+        known_at=run.job.known_at(run.window),
         event_time=run.job.event_time,
         columns=run.job.arrow_schema,
         project=run.project,

@@ -38,8 +38,13 @@ def wait_for_source(run: Run) -> None:
     ready, source = run.job.ready, run.job.source
     if ready is None or not isinstance(source, SqlSource) or not _reads_source(run):
         return
-    _wait(
-        run, ready, lambda: ask(source, ready.query, window=run.window, project=run.project, read_block=secret_address)
+    _wait(run, ready, lambda: _ask(run, ready, source))
+
+
+def _ask(run: Run, ready: Ready, source: SqlSource) -> object:
+    known_at = run.job.known_at(run.window)
+    return ask(
+        source, ready.query, window=run.window, known_at=known_at, project=run.project, read_block=secret_address
     )
 
 

@@ -12,17 +12,19 @@ from prefect.exceptions import MissingContextError
 from tasks.core import layout, pages
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
+from tasks.core.delivery import state as delivery
 from tasks.core.errors import LakeCorrupt, LakeError, WindowBusy, WindowFinished
 from tasks.core.home import alone, newest_to_show, point, write_home
 from tasks.core.logs import log
 from tasks.core.pages.verdicts import headline
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
-from tasks.core.runs import challenger
+from tasks.core.runs import challenger, latest
 from tasks.core.runs import dry_run as dry_runs
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
+from tasks.core.runs.showing import table_of
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.orchestration.artifacts import show_window
@@ -145,8 +147,9 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
         manifest=manifest,
         figures=_figures(lake, manifest),
         columns=_columns(job),
-        table=_address(lake, layout.PREDICTIONS, job),
+        table=_address(lake, table_of(layout.PREDICTIONS, shadow=manifest.shadow), job),
         quarantine_table=_address(lake, layout.QUARANTINE, job),
+        others=_others(lake, job),
         quarantine_examples=[
             pages.QuarantineExample(reason=label, message=message, column=column, row=row)
             for label, message, column, row in quarantine.example_rows(lake, job, manifest)
@@ -154,6 +157,7 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
         quarantine_limit=job.limits.quarantine_share,
         standing=visible if visible and (manifest.is_dry_run or visible.run_id != manifest.run_id) else None,
         waits=_waits(lake, manifest, visible),
+        delivery="" if manifest.is_dry_run else delivery.sentence(lake, job, manifest.as_of),
         reference_name=f"the training data of {manifest.model.name}/{manifest.model.version:04d}",
         owner=job.owner,
         challenger=challenger.of_run(lake, manifest),
@@ -172,8 +176,9 @@ def _index_html(lake: Lake, job: Job) -> str:
             job=job.job,
             points=_points(lake, job, _WINDOWS_IN_INDEX),
             columns=_columns(job),
-            table=_address(lake, layout.PREDICTIONS, job),
+            table=_address(lake, table_of(layout.PREDICTIONS, shadow=job.output.shadow), job),
             quarantine_table=_address(lake, layout.QUARANTINE, job),
+            others=_others(lake, job),
             description=job.description,
             owner=job.owner,
             timezone=job.window.timezone,
@@ -182,6 +187,7 @@ def _index_html(lake: Lake, job: Job) -> str:
             prediction_name=next(iter(job.output.columns)),
             challenger=_challenger_of_last(lake, job),
             home_href="../index.html",
+            shadow=job.output.shadow,
         )
     )
 
@@ -225,6 +231,16 @@ def _columns(job: Job) -> list[pages.PublishedColumn]:
 
 def _address(lake: Lake, table: str, job: Job) -> str:
     return str(lake.path(layout.table(table, job.job)))
+
+
+def _others(lake: Lake, job: Job) -> pages.OtherTables:
+    folder, sql = layout.latest(job.job), job.output.sql
+    return pages.OtherTables(
+        latest=str(lake.path(folder)) if lake.exists(folder) else "",
+        latest_note=latest.note(lake, job),
+        runs=_address(lake, "runs", job),
+        sql=sql.table if sql and not job.output.shadow else "",
+    )
 
 
 def _link(job: Job, as_of: str) -> pages.Link:

@@ -33,9 +33,10 @@ pc: Any = pyarrow.compute
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A suite that was written: its file, the sample it holds on, and what was left out because it did not."""
+    """A suite that was written: whether the job names it, its file, the sample it holds on, and what was left out because it did not."""
 
     name: str
+    is_named: bool
     path: str
     rows: int
     window_rows: int
@@ -75,6 +76,7 @@ def suggest(job: str, as_of: str, *, most_rows: int) -> Suggestion:
         raise _stands_already(project, name)
     return Suggestion(
         name=name,
+        is_named=definition.job.suite is not None,
         path=str(project.path(suite_key(name))),
         rows=len(sample.table),
         window_rows=sample.window_rows,
@@ -91,6 +93,7 @@ def sample_window(definition: Definition, project: Folder, window: Window, most_
     with open_source(
         job.source,
         window=window,
+        known_at=job.known_at(window),
         event_time=job.event_time,
         columns=job.arrow_schema,
         project=project,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
+from tasks.core import own_modules, provenance
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Training
 from tasks.core.definitions.project import Definition, Project
@@ -21,6 +22,7 @@ from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersi
 from tasks.core.models.registering.candidate import make_candidate
 from tasks.core.models.registering.training_data import Labelled, labelled_rows
 from tasks.core.models.registry import Registry
+from tasks.core.own_code import NotImportable, named
 from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
@@ -87,8 +89,10 @@ def register_model(job: str, fitted: Fitted, actor: str) -> ModelVersion:
         training=fitted.training,
         card={"job": job, "estimator": training.estimator, "description": definition.job.description},
     )
+    own = own_modules.digests_of(definition.job.model.allowed_types, Folder(Settings().project))
+    code = provenance.code_record().model_copy(update={"modules": own})
     return Registry(Lake(Settings().lake)).register(
-        definition.job.model.name, candidate, at=dt.datetime.now(dt.UTC), actor=actor
+        definition.job.model.name, replace(candidate, code=code), at=dt.datetime.now(dt.UTC), actor=actor
     )
 
 
@@ -114,10 +118,9 @@ def _rows(definition: Definition, windows: Any) -> Labelled:
 
 def _make(reference: str) -> Any:
     """The estimator that a factory, given as module:function, makes."""
-    module, _, name = reference.partition(":")
     try:
-        factory: Callable[[], Any] = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
+        factory: Callable[[], Any] = named(reference)
+    except NotImportable as error:
         raise DefinitionError(
             f"training.estimator '{reference}' cannot be imported: {error}",
             next_step="give module:function of a function without arguments that returns an estimator",

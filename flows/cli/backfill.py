@@ -16,7 +16,7 @@ from flows.cli.run import AsJson, JobArgument, definition_of
 from flows.parameters import MOST_AT_ONCE
 
 if TYPE_CHECKING:
-    from tasks.core.errors import Incomplete, PartlyBlocked
+    from tasks.core.errors import LamplighterError
     from tasks.core.runs.recalling.backfill import Backfilled, Ended, Plan, Wanted
 
 
@@ -81,7 +81,7 @@ def _planned(wanted: Wanted) -> Plan:
 
 def _filled(
     planned: Plan, at_once: int, stop_after: int, *, debug: bool, as_json: bool
-) -> tuple[Any, Incomplete | PartlyBlocked | None]:
+) -> tuple[Any, LamplighterError | None]:
     if not planned.due:
         return _nothing_due(planned)
     one = planned.wanted
@@ -90,7 +90,7 @@ def _filled(
         return summary_of("flows.backfill", "backfill", *arguments, at_once, stop_after, debug=debug)
 
 
-def _nothing_due(planned: Plan) -> tuple[Any, Incomplete | PartlyBlocked | None]:
+def _nothing_due(planned: Plan) -> tuple[Any, LamplighterError | None]:
     """Nobody waits for Prefect to hear that there is nothing to do."""
     from tasks.core.errors import Incomplete, PartlyBlocked  # noqa: PLC0415
     from tasks.core.runs.recalling import backfill as windows  # noqa: PLC0415

@@ -79,11 +79,7 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
         echo_json(latest.model_dump(mode="json"))
         return
     _tell(latest)
-    if visible is None:
-        paragraph("Readers see nothing of this window.")
-    elif visible.run_id != latest.run_id:
-        again = ", restored" if visible.restored else ""
-        paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC{again}.")
+    _tell_seen(latest, visible)
     if visible and (said := challenger_sentence(challenger.of_run(lake, visible))):
         paragraph(f"Challenger: {said}.")
     if visible and (looked := last_looked_at(lake, job, as_of)) and looked.run_id == visible.run_id:
@@ -91,6 +87,20 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     entry = queue.read(lake, job, as_of)
     if entry is not None and not queue.is_settled(lake, entry, visible):
         paragraph(f"It waits to be scored again: {entry.reason}. Next: lamplighter backfill {job} --queued")
+
+
+def _tell_seen(latest: Manifest, visible: Manifest | None) -> None:
+    if visible is None:
+        paragraph("Readers see nothing of this window.")
+    elif visible.shadow:
+        paragraph(
+            f"Readers see nothing of this window: what run {visible.run_id} published is in shadow. To publish it for them, "
+            f"set output.shadow: false, and lamplighter score {visible.job} --as-of {visible.as_of} "
+            '--rescore "why"'
+        )
+    elif visible.run_id != latest.run_id:
+        again = ", restored" if visible.restored else ""
+        paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC{again}.")
 
 
 def _tell_missing(job: str, since: str, *, as_json: bool) -> None:
@@ -158,8 +168,12 @@ def verdict_in_words(manifest: Manifest) -> str:
     if manifest.state in ("superseded", "withdrawing", "withdrawn"):
         return manifest.state
     words = (manifest.verdict or manifest.state).replace("_", " ")
-    marks = [*(["accepted"] if manifest.accepted else []), *(["restored"] if manifest.restored else [])]
+    marks = [mark for mark, is_so in _marks(manifest).items() if is_so]
     return ", ".join([words, *marks]) if manifest.is_published else words
+
+
+def _marks(manifest: Manifest) -> dict[str, object]:
+    return {"in shadow": manifest.shadow, "accepted": manifest.accepted, "restored": manifest.restored}
 
 
 def _tell(manifest: Manifest) -> None:
@@ -182,9 +196,10 @@ def _tell(manifest: Manifest) -> None:
 def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     from tasks.core.pages.verdicts import acceptance  # noqa: PLC0415
 
-    rows, model = manifest.rows, manifest.model
+    rows, model, known_at = manifest.rows, manifest.model, manifest.window.known_at
     facts = [
         ("window", f"{manifest.window.start:%Y-%m-%d %H:%M} to {manifest.window.end:%Y-%m-%d %H:%M} UTC"),
+        *([("known at", f"{known_at:%Y-%m-%d %H:%M:%S} UTC, its query's :known_at")] if known_at else []),
         (
             "rows",
             f"{rows.pulled:,} pulled = {rows.scored:,} scored + {rows.quarantined:,} quarantined + {rows.duplicates:,} duplicates",
@@ -201,6 +216,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
             "code",
             f"{manifest.code.version}, commit {(manifest.code.commit or 'none')[:12]}{', dirty' if manifest.code.dirty else ''}",
         ),
+        *(("", f"the project's own {name}, digest {digest[:16]}") for name, digest in manifest.code.modules.items()),
         ("run", manifest.run_id),
     ]
     if why := manifest.withdrawal:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.run import run_flow
-from tasks.core.errors import Incomplete, PartlyBlocked
+from tasks.core.errors import Incomplete, LamplighterError, NotDelivered, PartlyBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,17 +19,15 @@ RepullOption = Annotated[
 _MOST_LINES = 50
 
 
-def summary_of(
-    module: str, name: str, *arguments: object, debug: bool
-) -> tuple[Any, Incomplete | PartlyBlocked | None]:
+def summary_of(module: str, name: str, *arguments: object, debug: bool) -> tuple[Any, LamplighterError | None]:
     """What a flow over many windows did; also where some of them are not done, with the error that says so."""
     try:
         return run_flow(module, name, *arguments, debug=debug), None
-    except (Incomplete, PartlyBlocked) as error:
+    except (Incomplete, NotDelivered, PartlyBlocked) as error:
         return error.summary, error
 
 
-def raise_worst(error: Incomplete | PartlyBlocked | None, *, as_json: bool) -> None:
+def raise_worst(error: LamplighterError | None, *, as_json: bool) -> None:
     if error is not None and as_json:
         raise typer.Exit(error.exit_code)
     if error is not None:

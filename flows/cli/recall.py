@@ -84,7 +84,7 @@ def _tell_rollback(moved: RolledBack) -> None:
     paragraph(f"Readers still see what version {moved.left} has written:")
     table(
         ("job", "window", "rows"),
-        lines((one.job, one.as_of, f"{one.rows:,}") for one in moved.windows),
+        lines((one.job, _window(one), f"{one.rows:,}") for one in moved.windows),
         numbers=("rows",),
     )
     paragraph(f"If it was wrong, and not merely worse, withdraw it: {moved.recall_command}")
@@ -98,7 +98,9 @@ def _tell_plan(foreseen: Recall) -> None:
         "Nothing was changed."
     )
     if windows:
-        rows = ((one.job, one.as_of, f"{one.rows:,}", _instead(one), f"{one.rescore_seconds:.1f}") for one in windows)
+        rows = (
+            (one.job, _window(one), f"{one.rows:,}", _instead(one), f"{one.rescore_seconds:.1f}") for one in windows
+        )
         table(("job", "window", "rows", "readers will see", "seconds"), lines(rows), numbers=("rows", "seconds"))
         paragraph(
             f"Scoring them again: about {sum(one.rescore_seconds for one in windows):,.0f} s by their last runs, "
@@ -111,7 +113,7 @@ def _tell_plan(foreseen: Recall) -> None:
 def _tell_recall(record: Recall, named_now: set[str]) -> None:
     paragraph(f"{str(record)[:1].upper()}{str(record)[1:]}.")
     if record.windows:
-        rows = ((one.job, one.as_of, f"{one.rows:,}", one.state, _instead(one)) for one in record.windows)
+        rows = ((one.job, _window(one), f"{one.rows:,}", one.state, _instead(one)) for one in record.windows)
         table(("job", "window", "rows", "its rows are", "readers see"), lines(rows), numbers=("rows",))
     _tell_notes(record)
     for alias in sorted(set(record.aliases) - named_now):
@@ -134,6 +136,10 @@ def _tell_notes(record: Recall) -> None:
         paragraph(f"Left: {left.job} {left.as_of}: {left.why}")
     for sentence in record.passed_over:
         paragraph(f"Passed over: {sentence}")
+
+
+def _window(window: RecalledWindow) -> str:
+    return f"{window.as_of} in shadow" if window.shadow else window.as_of
 
 
 def _instead(window: RecalledWindow) -> str:

@@ -91,10 +91,30 @@ def _tell(manifest: Manifest | None, error: LamplighterError | None) -> None:
 
     if error is None and manifest is not None:
         paragraph(published_sentence(manifest))
+        if not manifest.is_dry_run:
+            _tell_delivery(manifest)
+            paragraph(f"Next: {_after(manifest)}")
     elif isinstance(error, WindowFinished):
         paragraph(str(error))
     if manifest is not None and manifest.is_dry_run:
         _tell_dry_run(manifest)
+
+
+def _tell_delivery(manifest: Manifest) -> None:
+    """Where else the rows went, if anywhere."""
+    from tasks.core.delivery.state import sentence  # noqa: PLC0415
+
+    said = sentence(the_lake(), definition_of(manifest.job).job, manifest.as_of)
+    if said:
+        paragraph(f"Database: {said}.")
+
+
+def _after(manifest: Manifest) -> str:
+    """What follows when a window is published."""
+    name, schedule = f"{manifest.job} --as-of {manifest.as_of}", definition_of(manifest.job).job.schedule
+    if manifest.shadow:
+        return f"lamplighter compare {name} --against OLD.parquet --on KEY; or, to switch over: output.shadow: false"
+    return f"lamplighter show {name}" + ("; for its schedule: lamplighter deploy" if schedule else "")
 
 
 def _tell_dry_run(manifest: Manifest) -> None:
@@ -176,10 +196,15 @@ def _check_asked(lake: Lake, job: str, as_of: str, asked: Asked) -> None:
 
 
 def _refuse_finished(lake: Lake, job: str, as_of: str, asked: Asked) -> None:
+    from tasks.core.delivery.state import shortfall  # noqa: PLC0415
     from tasks.core.runs.run import refuse_finished  # noqa: PLC0415
+    from tasks.core.runs.showing import refuse_shadow_over_live  # noqa: PLC0415
 
-    if asked.leaves_finished:
+    # What is published and not in the job's database is delivered by the run.
+    if asked.leaves_finished and shortfall(lake, definition_of(job).job, as_of) is None:
         refuse_finished(lake, job, as_of)
+    if not asked.dry_run:
+        refuse_shadow_over_live(lake, job, as_of, shadow=definition_of(job).job.output.shadow)
 
 
 def scheduled_window(job: str, at: dt.datetime) -> str:

@@ -36,7 +36,8 @@ def status(
     """Say how the jobs stand: what is late, blocked, failed or killed, what readers see, and what to type next.
 
     Reads the lake and the project alone. Exit code 0: all is well. 3: something is blocked, late, missed or waits to be
-    scored again. 1: a run failed or was killed, or a job or a record cannot be read. 2: there is no such job or owner.
+    scored again. 1: a run failed, was killed or was not delivered, or a job or a record cannot be
+    read. 2: there is no such job or owner.
     """
     from tasks.core.runs.status import exit_code, status_of  # noqa: PLC0415
 
@@ -161,7 +162,8 @@ def _seen(one: JobStatus) -> str:
         return "Readers see nothing yet."
     at = f", published {one.newest.at:%Y-%m-%d %H:%M} UTC" if one.newest.at else ""
     model = f" with {one.newest.model}" if one.newest.model else ""
-    return f"Readers see windows up to {one.newest.as_of}: run {one.newest.run_id}{at}{model}."
+    run = f"{one.newest.as_of}: run {one.newest.run_id}{at}{model}"
+    return f"In shadow, windows up to {run}." if one.newest.shadow else f"Readers see windows up to {run}."
 
 
 def _at_work(one: JobStatus) -> str:
@@ -190,7 +192,10 @@ def _summary(found: Sequence[JobStatus]) -> str:
     failed = sum(one.exit_code == 1 for one in troubled)
     parts = [
         f"{count} {what}"
-        for count, what in ((failed, "failed, killed or unreadable"), (len(troubled) - failed, "blocked or late"))
+        for count, what in (
+            (failed, "failed, killed, undelivered or unreadable"),
+            (len(troubled) - failed, "blocked or late"),
+        )
         if count
     ]
     return f"Not well: {len(troubled)} of {len(found)} job{'s' if len(found) != 1 else ''} ({', '.join(parts)})."

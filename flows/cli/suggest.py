@@ -34,7 +34,8 @@ def suggest(
         echo_json(asdict(found))
         return
     _tell(found)
-    paragraph(f"\nNext: edit it; name it in the job (suite: {found.name}); then: lamplighter check")
+    name_it = "" if found.is_named else f" name it in the job (suite: {found.name});"
+    paragraph(f"\nNext: edit it;{name_it} then: lamplighter check")
 
 
 def _tell(found: Suggestion) -> None:

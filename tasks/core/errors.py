@@ -166,7 +166,12 @@ class OrchestrationError(LamplighterError):
 
 
 class NotDelivered(LamplighterError):
-    """A window is published in the lake, and the database that gets its rows too does not have them."""
+    """A window is published in the lake, and the database that gets its rows too does not have them.
+
+    `summary` is the record of a recall whose windows it speaks of.
+    """
+
+    summary: object = None
 
 
 class ChallengerFailed(LamplighterError):

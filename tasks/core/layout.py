@@ -73,6 +73,29 @@ def latest(job: str) -> str:
     return f"latest/{job}"
 
 
+def latest_scratch(job: str) -> str:
+    """The folder in which it is made anew."""
+    return f"scratch/latest/{job}"
+
+
+def latest_outgrown(job: str) -> str:
+    """That the table is not kept, because it had too many rows. No job's name begins with a dot."""
+    return f"latest/.outgrown/{job}.json"
+
+
+def leak_checks(job: str) -> str:
+    """The folder of windows that are pulled again, for as long as they are looked at."""
+    return f"scratch/leak_checks/{job}"
+
+
+def leak_check(job: str, as_of: str) -> str:
+    return f"{leak_checks(job)}/as_of={as_of}"
+
+
+def leak_check_lock(job: str, as_of: str) -> str:
+    return f"locks/{job} {as_of} leak check.lock"
+
+
 def latest_lock(job: str) -> str:
     return f"locks/latest of {job}.lock"
 

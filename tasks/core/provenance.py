@@ -7,10 +7,14 @@ import hashlib
 import platform
 import shutil  # noqa: TID251 - which() looks a program up; no file is touched
 import subprocess
-import sys
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
+from tasks.core import own_modules
+from tasks.core.definitions.job import Job
+from tasks.core.models.model_version import ModelVersion
+from tasks.core.own_code import package_folder
+from tasks.core.rows.digest import digest_json
 from tasks.core.runs.manifest import CodeRecord
 from tasks.core.storage import Folder
 
@@ -44,6 +48,16 @@ def code_record() -> CodeRecord:
     )
 
 
+def code_of(job: Job, project: Folder, model: ModelVersion) -> CodeRecord:
+    """All code that decides a run of the job: Lamplighter, and the project's own modules that the run uses."""
+    return code_record().model_copy(update={"modules": own_modules.digests(job, project, model)})
+
+
+def decisive_digest(code: CodeRecord) -> str:
+    """One digest of all that: Lamplighter's own where the run uses nothing else."""
+    return digest_json([code.digest, code.modules]) if code.modules else code.digest
+
+
 def actor() -> str:
     """Who asks: the user of this process."""
     try:
@@ -74,8 +88,7 @@ def modules_digest(packages: tuple[str, ...]) -> str:
 
 
 def _package_folder(package: str) -> str:
-    __import__(package)
-    return next(iter(sys.modules[package].__path__))
+    return str(package_folder(package).root)
 
 
 def _version(distribution: str) -> str:

@@ -13,6 +13,7 @@ from tasks.core.errors import DefinitionError
 
 PREFIX = "LAMPLIGHTER_"
 _ENV_FILE = ".env"
+_PROJECT, _LAKE = f"{PREFIX}PROJECT", f"{PREFIX}LAKE"
 _LONGEST_SHOWN = 80
 
 
@@ -26,11 +27,12 @@ LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidat
 
 
 class Settings(BaseSettings):
-    """What an installation decides: LAMPLIGHTER_<NAME> in the environment, else in `.env` where the command is typed."""
+    """What an installation decides: LAMPLIGHTER_<NAME> in the environment, else in `.env` where the command is typed, else in
+    that of the project's folder, beside which a relative lake of its own lies.
+    """
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
-        env_file=_ENV_FILE,
         frozen=True,
         # .env holds the variables of other tools too.
         extra="ignore",
@@ -71,7 +73,7 @@ class Settings(BaseSettings):
     def __init__(self, **given: Any) -> None:
         """DefinitionError names the variable, what it holds and what is allowed."""
         try:
-            super().__init__(**given)
+            super().__init__(_env_file=_env_files(), **(_lake_beside_its_file() | given))
         except ValidationError as error:
             raise _wrong(error) from error
         except UnicodeDecodeError as error:
@@ -83,18 +85,37 @@ class Settings(BaseSettings):
 
 def environment(name: str) -> str | None:
     """The value of a variable, of the environment before `.env`; None where it is not set, or empty."""
-    return os.environ.get(name) or dotenv_values(_ENV_FILE).get(name) or None
+    return os.environ.get(name) or _dotenv().get(name) or None
 
 
 def whole_environment() -> dict[str, str]:
     """Every variable, the environment's before those of `.env`: what a child finds that starts in another folder."""
-    return {name: value for name, value in dotenv_values(_ENV_FILE).items() if value} | dict(os.environ)
+    return {name: value for name, value in _dotenv().items() if value} | dict(os.environ)
 
 
 def given_names() -> list[str]:
     """The variables of ours that the environment or `.env` sets, known or not."""
-    names = {*os.environ, *dotenv_values(_ENV_FILE)}
+    names = {*os.environ, *_dotenv()}
     return sorted(name for name in names if name.upper().startswith(PREFIX))
+
+
+def _env_files() -> tuple[str, ...]:
+    """The files `.env` that are read; what stands in a later one counts."""
+    project = os.environ.get(_PROJECT) or dotenv_values(_ENV_FILE).get(_PROJECT)
+    return (os.path.join(project, _ENV_FILE), _ENV_FILE) if project else (_ENV_FILE,)  # noqa: PTH118 - names, no file
+
+
+def _dotenv() -> dict[str, str | None]:
+    return {name: value for file in _env_files() for name, value in dotenv_values(file).items()}
+
+
+def _lake_beside_its_file() -> dict[str, Any]:
+    """A relative lake of the project's own `.env` is not meant to follow whoever types a command elsewhere."""
+    *of_project, here = _env_files()
+    if not of_project or any(name.upper() == _LAKE for name in (*os.environ, *dotenv_values(here))):
+        return {}
+    lake = dotenv_values(of_project[0]).get(_LAKE)
+    return {"lake": os.path.join(os.path.dirname(of_project[0]), lake)} if lake else {}  # noqa: PTH118, PTH120 - names
 
 
 def _wrong(error: ValidationError) -> DefinitionError:
@@ -145,6 +166,6 @@ def prepare_mlflow() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     }
-    for name, value in (defaults | dotenv_values(_ENV_FILE)).items():
+    for name, value in (defaults | _dotenv()).items():
         if name.startswith("MLFLOW_") and value:
             os.environ.setdefault(name, value)

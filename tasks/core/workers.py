@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from joblib.externals.loky import cpu_count
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
+from tasks.core import own_code
 from tasks.core.errors import LamplighterError, WorkerError
 from tasks.core.orphans import end_with_parent
 from tasks.core.storage import Folder, Lake
@@ -25,9 +26,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _IDLE_SECONDS = 600
-# Children that wait for work, each a pool of its own, by the threads that they may use: one that dies, or is killed for
-# its time limit, takes no other batch with it, and the blame falls on the right one. Pools do not share children.
-_idle: dict[tuple[str, int], list[Any]] = {}
+# A pool's name, the threads that each of its children may use, and the project whose modules they know.
+Kind = tuple[str, int, str]
+
+# Children that wait for work, each a pool of its own: one that dies, or is killed for its time limit, takes no other batch
+# with it, and the blame falls on the right one. Pools do not share children.
+_idle: dict[Kind, list[Any]] = {}
 _busy: set[Any] = set()
 _lock = threading.Lock()
 
@@ -54,7 +58,8 @@ class Workers:
         """The function's result; its exceptions pass. WorkerError when the child died or overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
-        kind = (self.pool, threads_of(self.count))
+        project = own_code.joined()
+        kind = (self.pool, threads_of(self.count), str(project.root) if project else "")
         executor, future = _submit(kind, function, args, kwargs)
         try:
             result: T = future.result(timeout=self.timeout_seconds)
@@ -104,7 +109,7 @@ def threads_of(processes: int) -> int:
     return max(1, int(cpu_count()) // processes)
 
 
-def _submit(kind: tuple[str, int], function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
+def _submit(kind: Kind, function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
     while True:
         with _lock:
             waiting = _idle.setdefault(kind, [])
@@ -119,15 +124,22 @@ def _submit(kind: tuple[str, int], function: Callable[..., T], args: Any, kwargs
             executor.shutdown(wait=False)
 
 
-def _new_child(pool: str, threads: int) -> Any:
-    pinned = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
+def _new_child(pool: str, threads: int, project: str) -> Any:
+    pinned: dict[str, Any] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return ProcessPoolExecutor(
-        max_workers=1, env=pinned, timeout=_IDLE_SECONDS, initializer=_begin_child, initargs=(os.getpid(), pool)
+        max_workers=1,
+        # Python would look into the current folder, which may be a project's, before it looks into its own.
+        env=pinned | {"PYTHONSAFEPATH": "1"},
+        timeout=_IDLE_SECONDS,
+        initializer=_begin_child,
+        initargs=(os.getpid(), pool, project),
     )
 
 
-def _begin_child(parent: int, pool: str) -> None:
+def _begin_child(parent: int, pool: str, project: str) -> None:
     end_with_parent(parent)
+    if project:
+        own_code.join_as_told(project)
     if pool:
         _offer_to_the_kernel()
 
@@ -138,7 +150,7 @@ def _offer_to_the_kernel() -> None:
         Lake("/proc/self").append("oom_score_adj", b"1000")
 
 
-def _give_back(kind: tuple[str, int], executor: Any, future: Future[Any]) -> None:
+def _give_back(kind: Kind, executor: Any, future: Future[Any]) -> None:
     """A child that is done waits for more work; one that is not, because its time was up or the run is stopped, is killed."""
     with _lock:
         _busy.discard(executor)

@@ -16,6 +16,7 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.model import LoadedModel, PredictRaised, predict, score_with_bisection
 from tasks.core.models.model_version import ModelVersion
+from tasks.core.models.prediction import predicts_classes
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Lake
 from tasks.core.workers import Workers, dismiss, peak_memory_bytes, worker_count
@@ -76,7 +77,7 @@ def examine(task: Examination) -> Examined:
         warnings=model.warnings,
         probed=len(probe),
         unfit=unfit,
-        is_classifier=_is_classifier(model),
+        is_classifier=predicts_classes(model, next(iter(task.terms[0].outputs.values()))),
         peak_memory_bytes=peak_memory_bytes(*model.processes),
     )
     return found if task.rows is None or unfit else _scored(task, model, found)
@@ -131,10 +132,6 @@ def _why_unfit(model: LoadedModel, terms: Terms, probe: Any) -> str | None:
     except ModelBlocked as error:
         return error.failed
     return None
-
-
-def _is_classifier(model: LoadedModel) -> bool:
-    return hasattr(model.estimator, "classes_")
 
 
 def _scored(task: Examination, model: LoadedModel, found: Examined) -> Examined:

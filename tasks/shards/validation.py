@@ -107,10 +107,14 @@ def _rows_to_validate(
     return (table if len(rows) == end - first else table.take(rows - first)), rows
 
 
-@lru_cache(maxsize=4)
 def load_checked(text: str, name: str, schema: pa.Schema) -> Suite:
     """The suite of this text, with the project's own expectations known; SuiteError names what is wrong."""
-    custom = [f"expectations.{module.name}" for module in pkgutil.iter_modules(expectations.__path__)]
+    return _load_checked(text, name, schema, tuple(expectations.__path__))
+
+
+@lru_cache(maxsize=4)
+def _load_checked(text: str, name: str, schema: pa.Schema, places: tuple[str, ...]) -> Suite:
+    custom = [f"expectations.{module.name}" for module in pkgutil.iter_modules(places)]
     return validating.load_suite(text, name=name, schema=schema, custom=custom)
 
 

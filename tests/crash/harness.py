@@ -43,6 +43,7 @@ BEFORE = dt.datetime(2024, 5, 2, tzinfo=dt.UTC)
 FIRST = dt.datetime(2024, 5, 2, 1, tzinfo=dt.UTC)
 SECOND = dt.datetime(2024, 5, 2, 2, tzinfo=dt.UTC)
 _HALF_A_PAGE = re.compile(r"reports/([^/]+/)?\.tmp-[0-9a-f]+$")
+_TABLES = (*layout.TABLES, layout.SHADOW)
 _OF_TIME = ("timings", "started_at", "finished_at", "peak_memory_bytes")
 
 Install = Callable[[pathlib.Path], Points]
@@ -110,7 +111,7 @@ class Bench:
     def check_visible(self, *, killed_in: str) -> None:
         """What readers see at this instant: of each table the old partition, or a new one; never a mixture."""
         visible, new = self._tables(), [self.whole[FIRST], self.whole[SECOND]]
-        for table in layout.TABLES:
+        for table in _TABLES:
             may_be = [self.old[table], *(one[table] for one in new)]
             if self.case.three_step_swaps:
                 may_be.append({})
@@ -120,6 +121,8 @@ class Bench:
             for table in (layout.METRICS, layout.QUARANTINE):
                 if visible[table] not in [one[table] for one in new] and visible[layout.PREDICTIONS]:
                     raise Broken(f"{self.case.name}, {killed_in}: new predictions with the old {table}")
+        if self.old[layout.SHADOW] and not (visible[layout.SHADOW] or visible[layout.PREDICTIONS]):
+            raise Broken(f"{self.case.name}, {killed_in}: the window left the shadow, and is nowhere")
 
     def check_recovered(self, *, killed_in: str) -> None:
         """Runs it to the end, and compares with a whole run; then once more, which is to change nothing."""
@@ -136,7 +139,7 @@ class Bench:
 
     def _compare(self, before: str, expected: dict[str, dict[str, object]]) -> None:
         found = self._tables()
-        for table in layout.TABLES:
+        for table in _TABLES:
             if found[table] != expected[table]:
                 raise Broken(f"{before}: {table} is {_short(found[table])}, and not {_short(expected[table])}")
         manifest = self.manifest()
@@ -173,7 +176,7 @@ class Bench:
                 for path in (self.lake / table).rglob("*")
                 if path.is_file()
             }
-            for table in layout.TABLES
+            for table in _TABLES
         }
 
     def _files(self) -> set[str]:
@@ -284,6 +287,13 @@ def _prepare_republication(world: World) -> None:
     world.write_rows(readings(70).iloc[20:].assign(x=lambda rows: rows["x"] + 1))
 
 
+def _prepare_leaving_the_shadow(world: World) -> None:
+    """The window is in shadow, and the team has switched over."""
+    world.change_job(output__shadow=True)
+    _prepare_republication(world)
+    world.change_job(output__shadow=None)
+
+
 def _prepare_republication_with_quarantine(world: World) -> None:
     world.change_job(limits__batch_rows=40, limits__quarantine_share=0.5)
     rows = readings(60)
@@ -327,6 +337,7 @@ CASES = {
         Case("republish", _prepare_republication, "other rows"),
         Case("republish with quarantine", _prepare_republication_with_quarantine, "other rows"),
         Case("republish in three steps", _prepare_republication, "other rows", three_step_swaps=True),
+        Case("leave the shadow", _prepare_leaving_the_shadow, "it is right"),
         Case("mend", _prepare_mending, "it is damaged", takes_up=True),
         Case("accept", _prepare_acceptance, accept=("expect_table_row_count_to_be_between",)),
     )

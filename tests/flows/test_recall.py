@@ -59,6 +59,9 @@ def test_the_wrong_rows_go_the_good_ones_come_back_and_all_of_it_is_recorded(wro
     )
     table = wrong.table()
     assert (set(table["model_version"]), len(table)) == ({"readings/0001"}, 200)
+    # The table of the latest rows has followed: keys that the second day had are those of the first again.
+    latest = pd.read_parquet(wrong.folder / "lake/latest/readings").sort_values("sensor", ignore_index=True)
+    pd.testing.assert_frame_equal(latest, table.drop(columns="as_of"))
     assert wrong.published(NEXT_DAY) is None
     assert queue.labels(wrong.lake, "readings") == [DAY, NEXT_DAY]
     record = json.loads((wrong.folder / "lake/models/readings/recalls/0002.json").read_bytes())

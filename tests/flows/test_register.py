@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from sklearn.linear_model import LinearRegression
 
 from tasks.core.models.registry import Registry
 from tests.flows.conftest import logistic_model, readings, typist
@@ -188,6 +189,150 @@ def test_a_name_that_is_no_name_is_said(lamplighter, fitted):
     code, _, err = lamplighter(fitted, name="../readings")
     assert code == 2
     assert "is not a name for a model" in err
+
+
+# -- the first version ------------------------------------------------------------------------------------------------
+
+
+def test_the_first_version_is_production_and_is_scored_with_at_once(lamplighter, world, fitted):
+    world.change_job(model={"name": "fresh"})
+    code, out, err = lamplighter(fitted, name="fresh")
+
+    assert (code, err) == (0, "")
+    assert (
+        "It is production from now on: it is the first version of fresh, and there is nothing to hold it against."
+        in out
+    )
+    assert out.rstrip().endswith("Next: lamplighter check")
+    (event,) = Registry(world.lake).history("fresh")
+    assert (event.alias, event.version, event.reason) == (
+        "production",
+        1,
+        "the first version of fresh: nothing to hold it against",
+    )
+    assert "nothing to hold it against" in (world.folder / "lake/reports/_models/fresh/index.html").read_text()
+    assert set(scores(world)["model_version"]) == {"fresh/0001"}
+
+    # The next one must prove itself.
+    code, out, _ = lamplighter(fitted, name="fresh")
+    assert "production" not in out
+    assert out.rstrip().endswith('Next: lamplighter promote fresh --version 2 --reason "why"')
+    assert Registry(world.lake).aliases("fresh") == {"production": 1}
+
+
+def test_what_comes_next_depends_on_what_the_job_has(lamplighter, world, fitted):
+    world.change_job(model={"name": "fresh"}, suite=None)
+    yesterday = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+    out = lamplighter(fitted, name="fresh")[1]
+    assert out.rstrip().endswith(f"Next: lamplighter suggest readings --as-of {yesterday}")
+    out = lamplighter(fitted, name="nobodys")[1]
+    assert "Next: write a job that names the model (model: { name: nobodys }), then: lamplighter check" in out
+
+
+def test_no_alias_moves_where_somebody_must_agree_or_where_it_is_asked_for(lamplighter, world, fitted):
+    world.change_job(model={"name": "fresh"})
+    code, out, _ = lamplighter(fitted, "--no-alias", name="fresh")
+    assert (code, out.rstrip().splitlines()[-1]) == (0, 'Next: lamplighter promote fresh --version 1 --reason "why"')
+    world.change_job(promotion__approval=True)
+    out = lamplighter(fitted, name="fresh")[1]
+    assert "No alias was moved: the job readings asks for a person's approval (promotion.approval)." in out
+    assert Registry(world.lake).history("fresh") == []
+    world.change_job(promotion=None)
+    assert json.loads(lamplighter(fitted, "--json", name="fresh")[1])["production"] == 3
+    assert json.loads(lamplighter(fitted, "--json", name="fresh")[1])["production"] is None
+
+
+@pytest.mark.extras
+def test_of_a_model_and_its_twin_the_first_is_production(lamplighter, world, fitted):
+    pytest.importorskip("skops")
+    code, _, err = lamplighter(fitted, "--also", "skops", "--allow", "numpy.dtype", name="fresh")
+    assert (code, err) == (0, "")
+    assert Registry(world.lake).aliases("fresh") == {"production": 1}
+
+
+# -- with the project's own code --------------------------------------------------------------------------------------
+
+OWN = """
+import numpy as np
+import pandas as pd
+
+def to_input(frame):
+    if (frame["x"] > 2).any():
+        raise ValueError("no reading is above 2")
+    return pd.DataFrame({"minute": frame["at"].dt.minute, "x": frame["x"].fillna(0)})
+
+def to_columns(returned):
+    return {"score": returned, "band": np.where(returned > 0, "high", "low")}
+"""
+
+
+@pytest.fixture
+def adapted(lamplighter, world):
+    """A regression on what the project's own adapters make; the job publishes a score and a band. Two child processes."""
+    (world.folder / "own_flows").mkdir()
+    (world.folder / "own_flows/features.py").write_text(OWN)
+    world.change_job(
+        model={"name": "adapted"},
+        output__columns={"score": {"method": "predict"}, "band": {"method": "predict", "type": "string"}},
+        limits={"batch_rows": 120, "workers": 2, "quarantine_share": 0.5},
+    )
+    rows = readings(500)
+    frame = pd.DataFrame({"minute": rows["at"].dt.minute, "x": rows["x"]})
+    model = LinearRegression().fit(frame, rows["x"] - frame["minute"] / 100)
+    # The sample without what the adapter raises on.
+    sample = pd.read_parquet("sample.parquet")
+    sample[sample["x"] <= 2].to_parquet("sample.parquet", index=False)
+    given = ("--adapter", "own_flows.features:to_input", "--output-adapter", "own_flows.features:to_columns")
+    code, out, err = lamplighter(model, *given, name="adapted")
+    assert (code, err) == (0, "")
+    return out
+
+
+def test_adapters_score_in_child_processes_and_a_row_on_which_one_raises_is_quarantined(adapted, world):
+    assert "Before the model stands own_flows.features:to_input: it is given a frame of these inputs." in adapted
+    assert (
+        "Behind the model stands own_flows.features:to_columns: the columns are taken from what it returns." in adapted
+    )
+    assert "Note: the adapter is given sensor, at, kind, x, y" in adapted
+    rows = readings()
+    table = scores(world)
+
+    high = rows["x"] > 2
+    assert 0 < high.sum() < 20
+    kept = rows[~high].reset_index(drop=True)
+    expected = kept["x"] - kept["at"].dt.minute / 100
+    assert table["sensor"].tolist() == kept["sensor"].tolist()
+    np.testing.assert_allclose(table["score"], expected, atol=1e-9)
+    assert table["band"].tolist() == np.where(expected > 0, "high", "low").tolist()
+    quarantined = world.table("quarantine")
+    assert quarantined["sensor"].tolist() == rows["sensor"][high].tolist()
+    assert world.latest().code.modules.keys() == {"own_flows"}
+    assert world.latest().model.warnings == ()
+
+
+def test_a_challenger_and_the_gate_of_promote_use_the_adapters_too(adapted, lamplighter, world, monkeypatch, capsys):
+    world.change_job(limits={"quarantine_share": 0.5})
+    model = joblib.load("model.joblib")
+    model.intercept_ += 1
+    # Its own adapter: the other one's column would be another.
+    (world.folder / "own_flows/features.py").write_text(
+        OWN + "\ndef other(returned):\n    return to_columns(returned - 1)\n"
+    )
+    given = ("--adapter", "own_flows.features:to_input", "--output-adapter", "own_flows.features:other")
+    for name in [name for name in sys.modules if name.partition(".")[0] == "own_flows"]:
+        del sys.modules[name]
+    code, out, err = lamplighter(model, *given, name="adapted")
+    assert (code, err) == (0, "")
+    registry = Registry(world.lake)
+    registry.set_alias("adapted", "challenger", 2, at=dt.datetime.now(dt.UTC), actor="test", reason="a test")
+    table = scores(world)
+    theirs = pd.concat(pd.read_parquet(file) for file in (world.folder / "lake/challengers").rglob("*.parquet"))
+    np.testing.assert_allclose(theirs.sort_values("sensor")["score"], table["score"], atol=1e-9)
+    # Versions are examined in this process: in others it takes long, and is tested elsewhere.
+    monkeypatch.setattr("tasks.shards.examination.worker_count", lambda *_: 0)
+    run = typist(monkeypatch, capsys)
+    code, out, err = run("promote", "adapted", "--version", "2", "--reason", "a test")
+    assert (code, err) == (0, ""), out
 
 
 # -- other formats, through `score` ---------------------------------------------------------------------------------

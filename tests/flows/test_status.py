@@ -70,7 +70,7 @@ def test_a_broken_job_is_one_line_and_not_the_end(lamplighter, world):
     first, second, last = out.splitlines()
     assert "'colour' is not known" in first
     assert second.startswith("readings (weather): well.")
-    assert last == "Not well: 1 of 2 jobs (1 failed, killed or unreadable)."
+    assert last == "Not well: 1 of 2 jobs (1 failed, killed, undelivered or unreadable)."
     # It may be anybody's.
     assert lamplighter("status", "--owner", "weather")[0] == 1
     assert lamplighter("status", "readings", "--owner", "weather")[0] == 0

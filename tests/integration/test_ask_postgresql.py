@@ -1,5 +1,7 @@
 """A question to a real PostgreSQL: its booleans, binds and errors."""
 
+import datetime as dt
+
 import pytest
 
 from tasks.core.definitions.source import SqlSource
@@ -9,13 +11,14 @@ from tasks.core.source import ask
 from tasks.core.storage import Folder
 
 DAY = WindowSpec(kind="interval", timezone="America/New_York").parse("2013-07-01")
+KNOWN_AT = dt.datetime(2013, 7, 2, 6, 30, tzinfo=dt.UTC)
 
 
 @pytest.fixture
 def asked(postgresql, monkeypatch, tmp_path):
     monkeypatch.setenv("LAMPLIGHTER_TEST_URI", postgresql.uri)
     source = SqlSource(type="sql", driver="postgresql", uri_env="LAMPLIGHTER_TEST_URI", query="SELECT 1", retries=0)
-    return lambda query: ask(source, query, window=DAY, project=Folder(tmp_path))
+    return lambda query: ask(source, query, window=DAY, known_at=KNOWN_AT, project=Folder(tmp_path))
 
 
 @pytest.mark.parametrize(

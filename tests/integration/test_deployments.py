@@ -5,12 +5,14 @@ import os
 import pathlib
 import subprocess
 import uuid
+from datetime import UTC, datetime
 
 import httpx
 import pandas as pd
 import pytest
 import yaml
 
+from tasks.core.models.registry import Registry
 from tests.flows.conftest import DAY
 from tests.integration.conftest import LAMPLIGHTER, wait_for
 
@@ -82,6 +84,60 @@ def test_a_model_s_life_by_deployments_alone(deployed, run):
     filled = run("backfill/readings", reason="after the recall")
     assert filled["type"] == "COMPLETED", filled
     assert _versions(deployed) == {"readings/0001"}
+
+
+OWN = """
+import sys
+
+assert sys.flags.safe_path, "the folder that a worker stands in is on the path"
+assert sys.path[-1].endswith("/project"), sys.path
+
+
+class Zeroed:
+    def fit(self, rows, truth):
+        return self
+
+    def transform(self, rows):
+        return rows[["x", "y"]].fillna(0)
+
+
+def build():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(Zeroed(), LogisticRegression())
+"""
+
+
+@pytest.mark.extras
+def test_a_project_s_own_code_is_found_by_a_worker_and_what_hides_another_is_refused(deployed, run):
+    (deployed.folder / "worked.py").write_text(OWN)
+    deployed.change_job(training__estimator="worked:build", model__allowed_types=["worked.Zeroed"])
+    (deployed.folder / "expectations/held_above.py").write_text(
+        "from great_expectations.expectations.core import ExpectColumnMinToBeBetween\n\n\n"
+        "class ExpectColumnHeldAbove(ExpectColumnMinToBeBetween):\n    min_value: float = -100.0\n"
+    )
+    deployed.write_suite({"type": "expect_column_held_above", "kwargs": {"column": "x"}, "severity": "critical"})
+    trained = run("train/readings")
+    assert (trained["type"], trained["name"]) == ("COMPLETED", "Completed"), trained
+    version = int(trained["message"].rpartition(" ")[2])
+    registered = Registry(deployed.lake).version("readings", version)
+    assert set(registered.manifest.code.modules) == {"worked"}
+    at = datetime.now(UTC)
+    Registry(deployed.lake).set_alias("readings", "production", version, at=at, actor="test", reason="own code")
+    scored = run("score/readings", as_of="2024-05-02")
+    assert (scored["type"], scored["name"]) == ("COMPLETED", "Published"), scored
+    assert set(deployed.published("2024-05-02").code.modules) == {"worked", "expectations"}
+
+    (deployed.folder / "tasks").mkdir()
+    (deployed.folder / "tasks/__init__.py").write_text("raise SystemExit")
+    try:
+        refused = run("score/readings", as_of="2024-05-03")
+        assert refused["type"] == "CRASHED", refused
+        assert "tasks has the name of Lamplighter's own package 'tasks'" in (deployed.folder / "worker.log").read_text()
+    finally:
+        (deployed.folder / "tasks/__init__.py").unlink()
+        (deployed.folder / "tasks").rmdir()
 
 
 @pytest.mark.extras

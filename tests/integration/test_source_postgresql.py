@@ -21,6 +21,7 @@ from tasks.core.storage import Folder
 
 D = decimal.Decimal
 DAY = Window("2013-07-01", dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC), dt.datetime(2013, 7, 2, 4, tzinfo=dt.UTC))
+KNOWN_AT = dt.datetime(2013, 7, 2, 6, 30, tzinfo=dt.UTC)
 BIG_ROWS = 1_000_000
 
 
@@ -64,6 +65,7 @@ def opened(server, monkeypatch, tmp_path):
             source,
             query=query,
             window=window,
+            known_at=KNOWN_AT,
             columns=pa.schema([(name, parse_type(kind)) for name, kind in columns.items()]),
             event_time=None,
             project=Folder(tmp_path),
@@ -196,10 +198,11 @@ def test_uuids_of_many_rows_are_those_of_the_server(rows, server):
 def test_bounds_are_bound_as_instants_whatever_the_session_zone(rows):
     query = """
         SELECT :start AS start, :end AS "end", :as_of AS label, :as_of::date AS day,
-            pg_typeof(:start)::text AS kind, timestamp '2013-07-01 04:00' = :start AS in_utc, '12:30 :x' AS literal
+            pg_typeof(:start)::text AS kind, timestamp '2013-07-01 04:00' = :start AS in_utc, '12:30 :x' AS literal,
+            :known_at AS known_at
         -- a comment on :start and :nothing
     """
-    columns = {"start": "timestamp", "end": "timestamp", "label": "string", "day": "date"}
+    columns = {"start": "timestamp", "end": "timestamp", "label": "string", "day": "date", "known_at": "timestamp"}
     (row,), _ = rows(query, {**columns, "kind": "string", "in_utc": "bool", "literal": "string"})
     assert row == {
         "start": DAY.start,
@@ -209,6 +212,7 @@ def test_bounds_are_bound_as_instants_whatever_the_session_zone(rows):
         "kind": "timestamp with time zone",
         "in_utc": True,
         "literal": "12:30 :x",
+        "known_at": KNOWN_AT,
     }
 
 

@@ -54,6 +54,15 @@ def test_pages_are_drawn_and_suites_are_read_from_the_wheel(unpacked, tmp_path):
     assert int(checked) > 1000
 
 
+def test_a_project_begins_from_the_wheel(unpacked, tmp_path):
+    folder = tmp_path / "churn"
+    start = "from flows.cli import main; sys.argv = ['lamplighter', {}]; main()"
+    made = _python(start.format(f"'init', {str(folder)!r}, '--json'"), unpacked, tmp_path)
+    assert set(json.loads(made)["files"].values()) == {"made"}
+    found = json.loads(_python(start.format("'check', '--json'"), unpacked, folder))
+    assert found == [{"job": "churn", "problem": None}]
+
+
 def test_schema_command_runs_from_the_wheel(unpacked, tmp_path):
     printed = _python("from flows.cli import main; sys.argv = ['lamplighter', 'schema']; main()", unpacked, tmp_path)
     assert json.loads(printed)["title"] == "Lamplighter job"

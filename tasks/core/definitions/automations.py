@@ -45,6 +45,7 @@ ENDS = (
     "Crashed",
     "DryRun",
     "Failed",
+    "NotDelivered",
     "NothingToDo",
     "OnTime",
     "Paused",

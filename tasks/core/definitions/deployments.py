@@ -43,8 +43,12 @@ _FOR_MODELS = {
     "recall": "Withdraws a version with all that it wrote, restores what was good, and queues the windows.",
 }
 
-# A run that is silent for longer is taken for dead, whoever has started its worker.
-_ENVIRONMENT = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}
+_ENVIRONMENT = {
+    # A run that is silent for longer is taken for dead, whoever has started its worker.
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
+    # Where a worker stands, no module may take the place of one that is installed.
+    "PYTHONSAFEPATH": "1",
+}
 _OF_DEADLINES = "Tells once of each window that is not published by its deadline."
 
 

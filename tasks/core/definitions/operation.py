@@ -60,7 +60,7 @@ class Ready(Definition):
         str,
         Field(
             min_length=1,
-            description="SQL whose first value is true when the window is complete; binds :start, :end and :as_of.",
+            description="SQL whose first value is true when the window is complete; binds :start, :end, :as_of and :known_at.",
         ),
     ]
     every: Annotated[Length, Field(description="How often it is asked.")] = "1min"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
 from collections import Counter
@@ -13,10 +14,13 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tasks.core import own_code
+from tasks.core.definitions.binds import binds_of
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.operation import Defaults, Operation, Ownership
 from tasks.core.definitions.source import SqlSource, holds_secret
 from tasks.core.definitions.terms import Queried
+from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
 from tasks.core.storage import Folder
@@ -63,6 +67,10 @@ class Definition:
         texts = {"query": self.query, "suite": self.suite_text, "output_suite": self.output_suite_text}
         return digest_json({"job": decides, "order": order, **texts})
 
+    def known_at(self, window: Window) -> dt.datetime | None:
+        """What the source's query binds as :known_at; None where it binds no such thing."""
+        return self.job.known_at(window) if "known_at" in binds_of(self.query or "") else None
+
 
 class Project:
     """The definitions in a project's folder."""
@@ -99,10 +107,12 @@ class Project:
     def load(self, name: str, *, suites: bool = True) -> Definition:
         """The definition of a job; JobError or SuiteError names the file, the key, what was found and what is allowed.
 
+        The project's own modules are importable from then on; DefinitionError where one of them stands in the way.
         Without `suites` their files are not read: they need not be there yet.
         """
         if name not in self.job_names():
             raise DefinitionError(_no_such_job(name, self.job_names(), self.folder), next_step="lamplighter check")
+        own_code.join(self.folder)
         key = f"{JOBS}/{name}.yaml"
         job = parse_job(self._text(key), where=key, defaults=self._inherited())
         if job.job != name:
@@ -140,9 +150,12 @@ class Project:
             return None
         key = suite_key(name)
         if not self.folder.path(key).is_file():
+            first = (
+                f"lamplighter suggest {job.job} --as-of WINDOW, for a first one; or " if key_in_job == "suite" else ""
+            )
             raise SuiteError(
                 f"the job '{job.job}' names the suite '{name}', and there is no {self.folder.path(key)}",
-                next_step=f"write {key}, or take '{key_in_job}' out of {JOBS}/{job.job}.yaml",
+                next_step=f"{first}write {key}, or take '{key_in_job}' out of {JOBS}/{job.job}.yaml",
             )
         return self.folder.read_text(key)
 

@@ -61,7 +61,7 @@ class Definition(BaseModel):
 class Queried(Definition):
     """What is read by a query: given in the YAML, or in a file beside it."""
 
-    query: Annotated[str | None, Field(description="SQL; binds :start, :end and :as_of.")] = None
+    query: Annotated[str | None, Field(description="SQL; binds :start, :end, :as_of and :known_at.")] = None
     query_file: Annotated[str | None, Field(description="SQL in a file beside the job's YAML.")] = None
 
     @model_validator(mode="after")

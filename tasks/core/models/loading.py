@@ -30,14 +30,19 @@ def open_here(format_name: str, content: bytes, allowed_types: Collection[str]) 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator = model_format.load(content, allowed_types)
-    return Opened(
-        estimator, tuple(dict.fromkeys(str(each.message).strip() for each in caught)), libraries(model_format)
-    )
+    warned = tuple(dict.fromkeys(str(each.message).strip() for each in caught))
+    return Opened(estimator, warned, libraries(model_format) | _packages_of(allowed_types))
 
 
 def libraries(model_format: Format) -> dict[str, str]:
     """The versions, here, of Python and of what decides how a format's files load and score."""
     return {"python": platform.python_version()} | {name: installed(name) for name in model_format.packages}
+
+
+def _packages_of(allowed_types: Collection[str]) -> dict[str, str]:
+    """The versions, here, of the installed packages that the job allows types of, such as lightgbm."""
+    found = {package: installed(package) for package in sorted({one.partition(".")[0] for one in allowed_types})}
+    return {package: number for package, number in found.items() if number != MISSING}
 
 
 def installed(package: str) -> str:

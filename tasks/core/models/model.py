@@ -11,14 +11,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.core import own_code, own_modules
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
+from tasks.core.models.adapters import open_adapters
 from tasks.core.models.elsewhere.estimator import Interpreter, interpreter_of, open_elsewhere
 from tasks.core.models.loading import Opened, open_here, other_libraries
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
 from tasks.core.models.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict
 from tasks.core.models.registry import Registry, version_folder
 from tasks.core.rows.reasons import Reason
+from tasks.core.storage import Folder
 
 __all__ = [
     "LoadedModel",
@@ -75,9 +78,24 @@ def open_content(
     timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> LoadedModel:
     """A model from the bytes of its file, in the environment that it belongs to, with what is to be remarked there."""
+    project = own_code.current()
+    # Before the model: its file is not opened for a version that could not be scored.
+    adapters = open_adapters(version.signature.adapter, version.signature.output_adapter, project)
     opened = _opened(version, content, allowed_types, interpreter, timeout_seconds)
-    remarks = other_libraries(version.manifest.environment, opened.libraries)
-    return LoadedModel(version, opened.estimator, (*remarks, *opened.warnings), opened.libraries)
+    remarks = other_libraries(version.manifest.environment, opened.libraries) + _changed_code(version, project)
+    return LoadedModel(version, opened.estimator, (*remarks, *opened.warnings), opened.libraries, adapters)
+
+
+def _changed_code(version: ModelVersion, project: Folder) -> list[str]:
+    """A remark for each own package that is another than when the version was registered: the probe shows what it changes."""
+    then = version.manifest.code.modules if version.manifest.code else {}
+    now = own_modules.digests_of(then, project)
+    return [
+        f"the project's own package '{package}' {'has changed' if package in now else 'was here, and is not,'} since the model "
+        "was registered"
+        for package, digest in then.items()
+        if now.get(package) != digest
+    ]
 
 
 def unregistered(signature: Signature) -> ModelVersion:
@@ -208,11 +226,14 @@ def _difference(
 def _probe_failed(registry: Registry, loaded: LoadedModel, what: str) -> ModelBlocked:
     version = loaded.version
     remarks = f" ({'; '.join(loaded.warnings)})" if loaded.warnings else ""
+    mend = "install the libraries that the version's manifest names, or let an environment that has them load it "
+    mend += f"(lamplighter bind {version.name} --version {version.version})"
+    if _changed_code(version, own_code.current()):
+        mend = "bring back the project's code of that time, or register the model anew with the code of now"
     return ModelBlocked(
         f"{registry.lake.path(version_folder(version.name, version.version))}: {version} does not score its probe rows as it did: {what}{remarks}",
         state="no row was scored",
-        next_step="install the libraries that the version's manifest names, or let an environment that has them load it "
-        f"(lamplighter bind {version.name} --version {version.version}), or `lamplighter rollback {version.name}`",
+        next_step=f"{mend}, or `lamplighter rollback {version.name}`",
     )
 
 

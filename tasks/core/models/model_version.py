@@ -9,11 +9,19 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Prediction
-from tasks.core.definitions.terms import ColumnName, Definition, Name, TypeName
+from tasks.core.definitions.terms import ColumnName, Definition, Name, Reference, TypeName
 from tasks.core.runs.manifest import CodeRecord
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -76,6 +84,9 @@ class InputSchema(Definition):
         return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
 
 
+_ADAPTERS = ("adapter", "output_adapter")
+
+
 class Signature(Definition):
     """What decides how a version is loaded and scored: part of its digest."""
 
@@ -90,6 +101,33 @@ class Signature(Definition):
         Name | None,
         Field(description="The environment that must load it: LAMPLIGHTER_PYTHON_<NAME> says where its Python is."),
     ] = None
+    adapter: Annotated[
+        Reference | None, Field(description="A function of the project that makes of a frame what the model takes.")
+    ] = None
+    output_adapter: Annotated[
+        Reference | None, Field(description="One that makes columns of what the model's method returned.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _check_adapters(self) -> Self:
+        if self.adapters and self.interpreter:
+            raise ValueError(
+                "a model with an adapter is loaded where the project's own code is, by no other interpreter"
+            )
+        if self.adapter and self.inputs.container != "pandas":
+            raise ValueError("an adapter is given a pandas frame")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_there(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Versions of before there were adapters keep their bytes, and with them their digests.
+        kept: dict[str, Any] = serialize(self)
+        return {key: value for key, value in kept.items() if key not in _ADAPTERS or value is not None}
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The functions of the project that it is scored with, as module:function."""
+        return tuple(filter(None, (self.adapter, self.output_adapter)))
 
     @property
     def model_file(self) -> str:

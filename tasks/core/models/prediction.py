@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from tasks.core.definitions.column_types import parse_type, type_name
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
+from tasks.core.models.adapters import NONE, Adapters, column_of, to_columns, to_model
 from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion
 
 _LONGEST_MESSAGE = 500
@@ -49,12 +50,21 @@ class Elsewhere(abc.ABC):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model that passed the gate, with what the gate had to remark, and the versions of the libraries that made it."""
+    """A model that passed the gate, with what the gate had to remark, and the versions of the libraries that made it.
+
+    `adapters` are the functions that its version names; of a model elsewhere the process there has them.
+    """
 
     version: ModelVersion
     estimator: Any
     warnings: tuple[str, ...] = ()
     libraries: Mapping[str, str] = dataclass_field(default_factory=dict)
+    adapters: Adapters = NONE
+
+    def __post_init__(self) -> None:
+        """A model that is called without the functions around it would score, and wrongly."""
+        if self.version.signature.adapters and self.adapters == NONE and not isinstance(self.estimator, Elsewhere):
+            raise ValueError(f"{self.version} is scored with {', '.join(self.version.signature.adapters)}")
 
     @property
     def processes(self) -> tuple[int, ...]:
@@ -118,19 +128,43 @@ def predict(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, outputs: Mapp
         return schema.empty_table()
     if isinstance(loaded.estimator, Elsewhere):
         return loaded.estimator.outputs(batch.select(loaded.version.inputs.names), outputs)
-    methods = {output.method: _method(loaded, output.method) for output in outputs.values()}
-    try:
-        frame = input_frame(batch, loaded.version.inputs)
-        returned = {name: _as_array(method(frame)) for name, method in methods.items()}
-    except MemoryError:
-        raise  # No row's fault.
-    except Exception as error:
-        raise PredictRaised(error) from error
+    made = _called(loaded, batch, [output.method for output in outputs.values()])
     columns = [
-        _published(_Returned(loaded, name, output, returned[output.method]), batch.num_rows, schema.field(name).type)
+        _published(made[output.method].column(loaded, name, output), batch.num_rows, schema.field(name).type)
         for name, output in outputs.items()
     ]
     return pa.table(columns, schema=schema)
+
+
+def kinds_of_prediction(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table) -> dict[str, str]:
+    """The letter of the numpy type of what `predict` makes: of each column of the output adapter by its name, else of
+    what it returned, under ''. PredictRaised where it raises.
+    """
+    if isinstance(loaded.estimator, Elsewhere):
+        return {"": loaded.estimator.kind_of_prediction(batch)}
+    made = _called(loaded, batch, ["predict"])["predict"]
+    found = {"": made.returned} if made.adapted is None else made.adapted
+    return {name: np.asarray(values).dtype.kind for name, values in found.items()}
+
+
+def predicts_classes(loaded: LoadedModel, output: Prediction) -> bool:
+    """Whether `predict` gives classes; of a class an output adapter may have made a number."""
+    is_number = pa.types.is_floating(parse_type(output.type))
+    adapted = loaded.version.signature.output_adapter is not None
+    return hasattr(loaded.estimator, "classes_") and not (adapted and is_number)
+
+
+def _called(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, names: Collection[str]) -> dict[str, _Made]:
+    """What came of each of these methods, called once."""
+    methods = {name: _method(loaded, name) for name in names}
+    try:
+        frame = input_frame(batch, loaded.version.inputs)
+        taken = to_model(loaded.adapters, frame, batch.num_rows, loaded.version)
+        return {name: _Made.of(loaded, method(taken)) for name, method in methods.items()}
+    except (MemoryError, ModelBlocked):
+        raise  # No row's fault.
+    except Exception as error:
+        raise PredictRaised(error) from error
 
 
 # -- into the model -------------------------------------------------------------------------------------------------
@@ -187,20 +221,42 @@ def arrow_stream(batch: pa.RecordBatch | pa.Table) -> pa.Buffer:
 
 
 @dataclass(frozen=True)
+class _Made:
+    """What came of a method: an array or, where there is an output adapter, columns by name."""
+
+    returned: npt.NDArray[Any] | None
+    adapted: Mapping[str, Any] | None
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, returned: Any) -> _Made:
+        adapted = to_columns(loaded.adapters, returned, loaded.version)
+        return cls(_as_array(returned) if adapted is None else None, adapted)
+
+    def column(self, loaded: LoadedModel, name: str, output: Prediction) -> _Returned:
+        if self.adapted is not None:
+            values = column_of(self.adapted, name, loaded.adapters, loaded.version)
+            return _Returned(loaded, name, output, values, is_adapted=True)
+        return _Returned(loaded, name, output, np.asarray(self.returned))
+
+
+@dataclass(frozen=True)
 class _Returned:
-    """What a method returned, and which column is to be made of it."""
+    """What a method returned, or an output adapter made of it, and which column is to be made of it."""
 
     loaded: LoadedModel
     column: str
     output: Prediction
     values: npt.NDArray[Any]
+    is_adapted: bool = False
 
     def blocked(self, what: str, next_step: str = "") -> ModelBlocked:
+        adapter = f" and {self.loaded.version.signature.output_adapter}" if self.is_adapted else ""
+        # One that is about to be registered has no number yet.
+        back = f", or `lamplighter rollback {self.loaded.version.name}`" if self.loaded.version.version else ""
         return ModelBlocked(
-            f"{self.loaded.version}, {self.output.method} for the column '{self.column}': {what}",
+            f"{self.loaded.version}, {self.output.method}{adapter} for the column '{self.column}': {what}",
             state="nothing of this batch was published",
-            next_step=next_step
-            or f"mend output.columns in the job, or `lamplighter rollback {self.loaded.version.name}`",
+            next_step=next_step or f"mend output.columns in the job{back}",
         )
 
 
@@ -224,7 +280,11 @@ def _published(returned: _Returned, rows: int, kind: pa.DataType) -> pa.Array[An
     values = returned.values
     if values.ndim == 0 or len(values) != rows:
         raise returned.blocked(f"it returned {len(values) if values.ndim else 'one value'} for {rows} rows")
-    if values.ndim == _MATRIX and values.shape[1] == 1 and returned.output.method != "predict_proba":
+    if (
+        values.ndim == _MATRIX
+        and values.shape[1] == 1
+        and (returned.is_adapted or returned.output.method != "predict_proba")
+    ):
         values = values[:, 0]
     values = _chosen(returned, values)
     return _checked(returned, values, kind)
@@ -232,11 +292,12 @@ def _published(returned: _Returned, rows: int, kind: pa.DataType) -> pa.Array[An
 
 def _chosen(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The one-dimensional values that the column asks for."""
+    if returned.is_adapted:
+        # By its name it was chosen already.
+        return _one_a_row(returned, values)
     method, wanted = returned.output.method, returned.output.class_
     if method in ("predict", "score_samples"):
-        if values.ndim != 1:
-            raise returned.blocked(f"it returned an array of shape {values.shape}, and one value a row is needed")
-        return values
+        return _one_a_row(returned, values)
     if method == "transform":
         return _component(returned, values)
     if values.ndim == 1:
@@ -249,6 +310,12 @@ def _chosen(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.shape[1] != len(classes):
         raise returned.blocked(f"it returned {values.shape[1]} columns for {len(classes)} classes ({classes})")
     return values[:, _class_index(returned, classes)]
+
+
+def _one_a_row(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.ndim != 1:
+        raise returned.blocked(f"it returned an array of shape {values.shape}, and one value a row is needed")
+    return values
 
 
 def _component(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:

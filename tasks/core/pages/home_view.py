@@ -97,7 +97,8 @@ def _rank(line: JobLine) -> tuple[bool, int, str]:
 def _row(line: JobLine, mark: str) -> Row:
     if line.problem:
         return Row(line, mark, "Cannot run", "bad", _late(line))
-    words = verdicts.words(line.last.verdict) if line.last else "No window yet"
+    last = line.last
+    words = verdicts.words_of(last.verdict, shadow=last.shadow) if last else "No window yet"
     return Row(line, mark, words, verdicts.tone(line.last.verdict) if line.last else "idle", _late(line))
 
 

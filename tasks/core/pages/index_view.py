@@ -68,14 +68,14 @@ def render_index(page: IndexPage) -> str:
     return environment.render(
         "index.html.jinja",
         page=page,
-        words=verdicts.words(last.verdict) if last else "No window yet",
+        words=_words(last) if last else "No window yet",
         tone=verdicts.tone(last.verdict) if last else "idle",
         last=last,
         status=status(points, all_windows),
         strip=_strip(points),
         drawn=_drawn(points, page),
         fates=_FATES,
-        lines=[Line(one, verdicts.words(one.verdict), verdicts.tone(one.verdict)) for one in newest],
+        lines=[Line(one, _words(one), verdicts.tone(one.verdict)) for one in newest],
         windows_count=len(points),
         all_windows=all_windows,
         windows_per_mark=math.ceil(len(points) / MOST_MARKS),
@@ -83,7 +83,12 @@ def render_index(page: IndexPage) -> str:
         columns=page.columns[:MOST_COLUMNS],
         columns_count=len(page.columns),
         snippets=reading.whole_table(page.table),
+        other_snippets=reading.other_tables(page.table, page.others),
     )
+
+
+def _words(point: WindowPoint) -> str:
+    return verdicts.words_of(point.verdict, shadow=point.shadow)
 
 
 def status(points: Sequence[WindowPoint], all_windows: int) -> str:

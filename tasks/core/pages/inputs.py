@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 from tasks.core.pages.verdicts import Shown, shown
@@ -37,6 +37,19 @@ class QuarantineExample:
 
 
 @dataclass(frozen=True)
+class OtherTables:
+    """Where the tables beside the published one are, as a reader would type it; '' where there is none.
+
+    `latest_note` says why there is no table of the latest rows, `sql` names the table of a database that gets the rows.
+    """
+
+    latest: str = ""
+    latest_note: str = ""
+    runs: str = ""
+    sql: str = ""
+
+
+@dataclass(frozen=True)
 class Link:
     """A page to go to; the address is relative to the page that holds the link."""
 
@@ -57,6 +70,7 @@ class WindowPoint:
     mean_prediction: float | None = None
     biggest_psi: float | None = None
     biggest_psi_column: str | None = None
+    shadow: bool = False
 
     @classmethod
     def of(cls, manifest: Manifest, *, href: str | None = None, mean_prediction: float | None = None) -> Self:
@@ -74,6 +88,7 @@ class WindowPoint:
             mean_prediction=mean_prediction,
             biggest_psi=psi,
             biggest_psi_column=column,
+            shadow=manifest.shadow,
         )
 
 
@@ -83,7 +98,9 @@ class WindowPage:
 
     `standing` is the manifest that readers see for this window where it is not `manifest`; None where they see none.
     `waits` says why the window is to be scored again, while it is queued for that.
-    `table` is the published table's address as a reader would type it, `quarantine_table` that of the quarantine.
+    `delivery` says whether the job's database has what readers see; '' where it has none.
+    `table` is the published table's address as a reader would type it, `quarantine_table` that of the quarantine;
+    `others` are the tables beside it.
     `challenger` is what stands beside the run: a second version's scores of the same rows.
     """
 
@@ -92,10 +109,12 @@ class WindowPage:
     columns: Sequence[PublishedColumn]
     table: str
     quarantine_table: str = ""
+    others: OtherTables = field(default_factory=OtherTables)
     quarantine_examples: Sequence[QuarantineExample] = ()
     quarantine_limit: float | None = None
     standing: Manifest | None = None
     waits: str = ""
+    delivery: str = ""
     reference_name: str = "the training data"
     owner: str = ""
     challenger: Beside | None = None
@@ -110,7 +129,8 @@ class WindowPage:
 class IndexPage:
     """All that the index of one job shows; the points come in any order, one a window.
 
-    `windows_count` is how many windows there are, where the points are not all of them but the newest.
+    `windows_count` is how many windows there are, where the points are not all of them but the newest; `shadow` says that
+    the job publishes in shadow, and that the table is the one there.
     """
 
     job: str
@@ -118,6 +138,7 @@ class IndexPage:
     columns: Sequence[PublishedColumn]
     table: str
     quarantine_table: str = ""
+    others: OtherTables = field(default_factory=OtherTables)
     description: str = ""
     owner: str = ""
     timezone: str = "UTC"
@@ -125,6 +146,7 @@ class IndexPage:
     prediction_name: str = "prediction"
     challenger: str = ""
     home_href: str | None = None
+    shadow: bool = False
     windows_count: int | None = None
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from tasks.core.pages.inputs import OtherTables
+
+_ALL = "select *"
+_OF_RUN = "r.verdict, r.model_digest, r.snapshot_digest, r.code_version, r.finished_at"
+
 
 @dataclass(frozen=True)
 class Snippet:
@@ -25,11 +30,36 @@ def whole_table(table: str) -> tuple[Snippet, ...]:
     return _snippets(table, f"{table}/*/*.parquet")
 
 
+def other_tables(table: str, others: OtherTables) -> tuple[Snippet, ...]:
+    """Reads the tables that stand beside: one row a key, the runs, and a database's. A line each."""
+    lines = []
+    if others.latest:
+        query = f"from read_parquet('{_in_sql(others.latest)}/*.parquet')"
+        lines.append(Snippet("Latest row a key", _in_duckdb(query)))
+    if others.runs:
+        query = f"from read_parquet('{_in_sql(others.runs)}/*/*/run.parquet')"
+        lines.append(Snippet("The runs", _in_duckdb(query)))
+        lines.append(Snippet("Rows and runs", _in_duckdb(_joined(table, others.runs))))
+    if others.sql:
+        lines.append(Snippet("In the database", f"{_ALL} from {others.sql}"))
+    return tuple(lines)
+
+
+def _joined(table: str, runs: str) -> str:
+    rows, of_runs = f"{_in_sql(table)}/*/*.parquet", f"{_in_sql(runs)}/*/*/run.parquet"
+    joined = f"from read_parquet('{rows}') p join read_parquet('{of_runs}') r using (run_id)"
+    return f"select p.*, {_OF_RUN} {joined}"
+
+
+def _in_duckdb(query: str) -> str:
+    return f"import duckdb; rows = duckdb.sql({_text(query)})"
+
+
 def _snippets(folder: str, files: str) -> tuple[Snippet, ...]:
     query = f"from read_parquet('{_in_sql(files)}')"
     return (
         Snippet("pandas", f"import pandas; rows = pandas.read_parquet({_text(folder)})"),
-        Snippet("DuckDB", f"import duckdb; rows = duckdb.sql({_text(query)})"),
+        Snippet("DuckDB", _in_duckdb(query)),
         Snippet("Polars", f"import polars; rows = polars.read_parquet({_text(files)})"),
     )
 

@@ -43,6 +43,9 @@ WORST_FIRST: tuple[Shown | None, ...] = (
 )
 
 
+_IN_A_TABLE: tuple[Shown | None, ...] = ("published", "published_with_warnings", "restored")
+
+
 @dataclass(frozen=True)
 class Headline:
     """The verdict, and the sentence that says what it means for whoever reads the table."""
@@ -64,6 +67,11 @@ def words(verdict: Shown | None) -> str:
     return WORDS[verdict][0]
 
 
+def words_of(verdict: Shown | None, *, shadow: bool) -> str:
+    """The words for a run, which of one in shadow say so."""
+    return f"{words(verdict)}, in shadow" if shadow and verdict in _IN_A_TABLE else words(verdict)
+
+
 def tone(verdict: Shown | None) -> Tone:
     return WORDS[verdict][1]
 
@@ -83,7 +91,7 @@ def headline(manifest: Manifest) -> Headline:
     if manifest.is_dry_run:
         return Headline(_OF_DRY_RUN[manifest.verdict], tone(of_list), _of_dry_run(manifest))
     sentence = _recalled(manifest.withdrawal) if manifest.withdrawal else _sentence(manifest)
-    return Headline(words(of_list), tone(of_list), sentence)
+    return Headline(words_of(of_list, shadow=manifest.shadow), tone(of_list), sentence)
 
 
 def _sentence(manifest: Manifest) -> str:
@@ -128,6 +136,10 @@ def readers_see(manifest: Manifest, standing: Manifest | None) -> str:
     if seen is None:
         gone = shown(manifest) == "withdrawn"
         return f"Nothing for this window: {'what it had was withdrawn' if gone else 'it has not been published'}."
+    if seen.shadow:
+        whose = "this run's" if seen is manifest else f"run {seen.run_id}'s"
+        rows = f"{plural(seen.rows.scored, 'row')}, scored by {seen.model.name} version {seen.model.version}"
+        return f"Nothing for this window. In shadow, until the team switches over, it has {whose} {rows}."
     whose = "This run's" if seen is manifest else f"What run {seen.run_id} published on {instant(seen.finished_at)}:"
     again = f", back since run {seen.restored.instead_of} was withdrawn" if seen.restored else ""
     return (

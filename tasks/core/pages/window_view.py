@@ -142,6 +142,7 @@ def render_window(page: WindowPage) -> str:
         columns_count=len(page.columns),
         snippets=reading.one_window(page.table, manifest.as_of),
         quarantine_snippets=reading.one_window(page.quarantine_table, manifest.as_of) if page.quarantine_table else (),
+        other_snippets=reading.other_tables(page.table, page.others),
     )
 
 
@@ -347,6 +348,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact("Model digest", model.digest, is_code=True),
         Fact("Code", f"Lamplighter {code.version}, commit {code.commit or 'not known'}; uncommitted changes: {dirty}"),
         Fact("Code digest", code.digest, is_code=True),
+        *(Fact(f"Digest of the project's own {name}", digest, is_code=True) for name, digest in code.modules.items()),
         Fact("Job digest", manifest.job_digest, is_code=True),
         Fact("Plan key", manifest.plan_key, is_code=True),
         Fact("Version of the table's contract", str(manifest.contract_version)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from tasks.core import layout, provenance
+from tasks.core import layout, own_code, own_modules, provenance
 from tasks.core.definitions.project import JOBS, SUITES, Definition, Project
 from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterError, NothingToDo, ReleaseRefused
 from tasks.core.models.model_events import ROLLED_BACK_FROM, recalled_in, withdrawn
@@ -266,12 +266,20 @@ def jobs_with(place: Place, manifest: ReleaseManifest) -> list[str]:
 def _refuse_shared(place: Place, manifest: ReleaseManifest, changed: set[str]) -> None:
     """Blocked where another job's query or suite would be changed with it."""
     for name, other in _other_jobs(place, manifest).items():
-        if shared := changed & project_keys(other):
+        if shared := changed & _keys_used(place, other):
             raise Blocked(
                 f"{manifest} would change {min(shared)}, which the job '{name}' here uses too",
                 state=_UNCHANGED,
                 next_step=f"let '{name}' have a file of its own, or give the suite or query another name and release again",
             )
+
+
+def _keys_used(place: Place, definition: Definition) -> set[str]:
+    """The files of this project that make up another job: its custom expectations too, which any suite may name."""
+    used = project_keys(definition)
+    if not own_modules.uses_expectations(definition.job, place.project):
+        return used
+    return {*used, *own_modules.package_keys(own_code.EXPECTATIONS, place.project)}
 
 
 def _other_jobs(place: Place, manifest: ReleaseManifest) -> dict[str, Definition]:

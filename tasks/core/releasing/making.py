@@ -86,7 +86,7 @@ def released_version(registry: Registry, definition: Definition) -> ModelVersion
 
 def pack_release(project: Project, registry: Registry, parts: Parts) -> Made:
     """The release's bytes: the same for the same parts, project and code."""
-    files, inherited, modules, left_out = _project_files(project, parts.definition)
+    files, inherited, modules, left_out = _project_files(project, parts)
     wheel_name, wheel = assemble_wheel()
     lock = {contents.LOCK: project.folder.read_bytes(contents.LOCK)} if project.folder.exists(contents.LOCK) else {}
     secrets = known_secrets(parts.definition.job, (project.folder, Folder(".")))
@@ -136,12 +136,13 @@ def project_keys(definition: Definition) -> set[str]:
 
 
 def _project_files(
-    project: Project, definition: Definition
+    project: Project, parts: Parts
 ) -> tuple[dict[str, bytes], dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    definition = parts.definition
     job_key = f"{JOBS}/{definition.job.job}.yaml"
     files = {key: project.folder.read_bytes(key) for key in project_keys(definition)}
     text, inherited = _resolved(project, definition, files[job_key].decode())
-    modules = modules_of(definition.job, project.folder)
+    modules = modules_of(definition.job, project.folder, parts.version)
     return files | {job_key: text.encode()} | modules.files, inherited, tuple(modules.names), tuple(modules.left_out)
 
 

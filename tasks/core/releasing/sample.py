@@ -16,6 +16,7 @@ from tasks.core.rows import snapshot
 from tasks.core.rows.digest import Hashes, hash_rows
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import as_of_labels, published_manifest
+from tasks.core.runs.showing import partition_of
 from tasks.core.storage import Lake
 
 
@@ -63,7 +64,7 @@ def _fits(lake: Lake, job: Job, manifest: Manifest) -> bool:
 
 
 def _rows_of(lake: Lake, job: Job, manifest: Manifest, most: int, *, of_version: bool) -> Chosen:
-    part = f"{layout.partition(layout.PREDICTIONS, job.job, manifest.as_of)}/{layout.part(manifest.run_id)}"
+    part = f"{partition_of(manifest, layout.PREDICTIONS)}/{layout.part(manifest.run_id)}"
     outputs = [name for name in job.output.columns if of_version]
     with lake.parquet(part) as file:
         if set(outputs) - set(file.schema_arrow.names):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dotenv import dotenv_values
 
 from tasks.core.definitions.job import Job
-from tasks.core.definitions.source import SqlSource
+from tasks.core.definitions.source import Addressed
 from tasks.core.errors import DefinitionError
 from tasks.core.settings import environment
 from tasks.core.storage import Folder
@@ -22,14 +22,15 @@ _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----")
 
 
 def known_secrets(job: Job, folders: Iterable[Folder]) -> dict[str, str]:
-    """By the name of its variable each value that must not be in a release: the source's address, and those of `.env`."""
+    """By the name of its variable each value that must not be in a release: the addresses of its databases, and those of `.env`."""
     found: dict[str, str] = {}
     for folder in folders:
         if folder.exists(_ENV_FILE):
             values = dotenv_values(stream=io.StringIO(folder.read_text(_ENV_FILE)), interpolate=False)
             found |= {name: value for name, value in values.items() if value and _SECRET_NAME.search(name)}
-    if isinstance(job.source, SqlSource) and job.source.uri_env and (address := environment(job.source.uri_env)):
-        found[job.source.uri_env] = address
+    for given in (job.source, job.output.sql):
+        if isinstance(given, Addressed) and given.uri_env and (address := environment(given.uri_env)):
+            found[given.uri_env] = address
     return {name: value for name, value in found.items() if len(value) >= _SHORTEST}
 
 

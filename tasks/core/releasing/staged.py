@@ -8,16 +8,17 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from tasks.core import layout
-from tasks.core.definitions.project import Definition, Project
+from tasks.core.definitions.project import SUITES, Definition, Project
 from tasks.core.errors import LamplighterError
 from tasks.core.models.model_version import ModelManifest, ModelVersion
 from tasks.core.models.registry import MANIFEST as MODEL_MANIFEST
 from tasks.core.models.registry import Registry, version_folder
+from tasks.core.own_code import NO_PACKAGES
 from tasks.core.releasing import contents
 from tasks.core.releasing.archive import refused, unpack
 from tasks.core.releasing.contents import ReleaseManifest, read_release
 from tasks.core.releasing.making import project_keys, read_table
-from tasks.core.releasing.modules import NO_PACKAGES
+from tasks.core.releasing.modules import is_custom_expectation
 from tasks.core.releasing.wheel import modules_digest_of
 from tasks.core.rows.digest import digest_bytes
 from tasks.core.storage import Folder, Lake
@@ -136,6 +137,8 @@ def verify(staged: Staged) -> Definition:
     if modules_digest_of(staged.read(manifest.wheel), where) != manifest.code.digest:
         raise refused(f"'{manifest.wheel}' in {where} does not hold the code that the release says it was made by")
     _verify_model(staged)
+    if wrong := [name for name in manifest.modules if not name.isidentifier() or name in _never_modules()]:
+        raise refused(f"{where} holds a package '{wrong[0]}', which no job may bring along")
     definition = staged.project.load(manifest.job)
     if definition.digest != manifest.job_digest:
         raise refused(f"the job '{manifest.job}' in {where} is not the one that the release says it was made of")
@@ -168,11 +171,10 @@ def _verify_model(staged: Staged) -> None:
 def _verify_project_files(staged: Staged, definition: Definition) -> None:
     manifest, where = staged.manifest, staged.where
     needed = project_keys(definition)
-    if wrong := [name for name in manifest.modules if not name.isidentifier() or name in _never_modules()]:
-        raise refused(f"{where} holds a package '{wrong[0]}', which no job may bring along")
+    has_suite = any(key.startswith(f"{SUITES}/") for key in needed)
     for key in manifest.under(contents.PROJECT):
         of_module = key.endswith(".py") and key.removesuffix(".py").partition("/")[0] in manifest.modules
-        if key not in needed and not of_module:
+        if key not in needed and not of_module and not (has_suite and is_custom_expectation(key)):
             raise refused(f"'{contents.PROJECT}/{key}' in {where} is nothing that the job '{manifest.job}' names")
     if wrong := [
         key for key in needed if key.endswith((".yaml", ".yml")) and key != f"deployments/jobs/{manifest.job}.yaml"

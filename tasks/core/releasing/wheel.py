@@ -17,6 +17,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from typing import Any
 
 from tasks.core.errors import DefinitionError
+from tasks.core.own_code import package_folder
 from tasks.core.releasing.archive import refused
 from tasks.core.storage import Folder
 
@@ -75,7 +76,7 @@ def _modules() -> dict[str, bytes]:
 
 
 def _folder_of(package: str) -> str:
-    return str(next(iter(importlib.import_module(package).__path__)))
+    return str(package_folder(package).root)
 
 
 def _metadata(installed: Distribution, info: str) -> dict[str, bytes]:

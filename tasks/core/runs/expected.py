@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.schedule import Schedule, length
 from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import as_of_labels, latest_manifest
+from tasks.core.runs.showing import shown_labels
 from tasks.core.storage import Folder
 
 # running: a run of it has begun and not ended, or was killed. withdrawn: its model version was recalled. unreadable: the
@@ -97,9 +97,8 @@ def _first_of(job: Job, labels: list[str]) -> Window | None:
 
 
 def published_labels(lake: Folder, job: str) -> list[str]:
-    """The windows of which readers see rows, in the order of time: those with a partition of predictions."""
-    folder = layout.table(layout.PREDICTIONS, job)
-    return [name.removeprefix("as_of=") for name in lake.names(folder) if name.startswith("as_of=")]
+    """The windows that show rows, in the order of time: those with a partition of predictions, or of the shadow."""
+    return shown_labels(lake, job)
 
 
 def _missing(lake: Folder, job: Job, expected: Expected, *, has_runs: bool) -> Missing:

@@ -2,6 +2,9 @@
 
 The order: manifest 'publishing' (the intent) -> metrics and quarantine swapped -> predictions swapped (the commit
 point) -> what was replaced moves to superseded/ -> manifest 'concluded'. Each step may be repeated.
+
+A job in shadow publishes into shadow/ in the place of predictions/. A window that leaves the shadow commits with the
+step that puts it into predictions/; its partition of the shadow is then what was replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import withdrawal
 from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
+from tasks.core.runs.showing import partition_of, refuse_shadow_over_live, showing
 from tasks.core.storage import Folder, Lake
 
 
@@ -25,14 +29,12 @@ def staged(workspace: str, table: str) -> str:
 
 def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
     """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
+    refuse_shadow_over_live(lake, intent.job, intent.as_of, shadow=intent.shadow)
     replaces = visible_run(lake, intent.job, intent.as_of)
     intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
     try:
-        atomic = [
-            lake.swap(staged(workspace, table), layout.partition(table, intent.job, intent.as_of))
-            for table in layout.TABLES
-        ]
+        atomic = [lake.swap(staged(workspace, table), partition_of(intent, table)) for table in layout.TABLES]
         return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
     except LakeError as error:
         _settle(lake, intent, error)
@@ -62,7 +64,7 @@ def recover(lake: Lake, job: str, as_of: str) -> None:
 def _end_publication(lake: Lake, manifest: Manifest) -> None:
     workspace = layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
     for table in layout.TABLES:
-        lake.mend_swap(staged(workspace, table), layout.partition(table, manifest.job, manifest.as_of))
+        lake.mend_swap(staged(workspace, table), partition_of(manifest, table))
     if is_visible(lake, manifest, layout.PREDICTIONS):
         _roll_forward(lake, workspace, manifest)
     else:
@@ -73,12 +75,14 @@ def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
     # The same bytes may have been visible before: then the kill may have come before the other tables were swapped.
     for table in layout.TABLES:
         if not is_visible(lake, manifest, table) and lake.exists(staged(workspace, table)):
-            lake.swap(staged(workspace, table), layout.partition(table, manifest.job, manifest.as_of))
+            lake.swap(staged(workspace, table), partition_of(manifest, table))
     _finish(lake, workspace, manifest)
 
 
 def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
     if manifest.replaces:
+        if not manifest.shadow:
+            _leave_shadow(lake, manifest, manifest.replaces)
         _supersede(lake, workspace, manifest, manifest.replaces)
     with contextlib.suppress(LakeError):
         # The challenger's rows pair with those that readers see. They are a thing aside: nothing fails for them.
@@ -91,6 +95,15 @@ def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
     concluded = manifest.but(state="concluded")
     write_manifest(lake, workspace, concluded)
     return concluded
+
+
+def _leave_shadow(lake: Lake, manifest: Manifest, replaced: str) -> None:
+    """The window is live now: what it showed in shadow goes where what was replaced is kept."""
+    partition = layout.partition(layout.SHADOW, manifest.job, manifest.as_of)
+    if lake.exists(partition):
+        kept = f"{layout.superseded(manifest.job, manifest.as_of, replaced)}/{layout.PREDICTIONS}"
+        lake.remove(kept)
+        lake.rename(partition, kept)
 
 
 def _supersede(lake: Lake, workspace: str, manifest: Manifest, replaced: str) -> None:
@@ -109,7 +122,7 @@ def _supersede(lake: Lake, workspace: str, manifest: Manifest, replaced: str) ->
 
 def _undo(lake: Lake, workspace: str, manifest: Manifest) -> None:
     for table in (layout.METRICS, layout.QUARANTINE):
-        partition = layout.partition(table, manifest.job, manifest.as_of)
+        partition = partition_of(manifest, table)
         if not is_visible(lake, manifest, table):
             continue
         if lake.exists(staged(workspace, table)):
@@ -121,11 +134,11 @@ def _undo(lake: Lake, workspace: str, manifest: Manifest) -> None:
 
 def is_visible(lake: Lake, manifest: Manifest, table: str) -> bool:
     """Whether the partition holds this run's file, by its digest: a name alone may be that of an earlier, damaged one."""
-    key = f"{layout.partition(table, manifest.job, manifest.as_of)}/{layout.part(manifest.run_id)}"
+    key = f"{partition_of(manifest, table)}/{layout.part(manifest.run_id)}"
     return lake.exists(key) and lake.sha256(key) == manifest.files[table].sha256
 
 
 def visible_run(lake: Folder, job: str, as_of: str) -> str | None:
-    """The run whose file the partition of predictions holds."""
-    names = lake.names(layout.partition(layout.PREDICTIONS, job, as_of))
-    return names[0].removeprefix("part-").removesuffix(".parquet") if names else None
+    """The run that the window shows, live or in shadow."""
+    seen = showing(lake, job, as_of)
+    return seen.run_id if seen else None

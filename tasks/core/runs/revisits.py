@@ -18,6 +18,7 @@ from tasks.core.runs.compared import last_looked_at
 from tasks.core.runs.expected import published_labels
 from tasks.core.runs.manifest import Manifest, Record
 from tasks.core.runs.run import manifests
+from tasks.core.runs.showing import live_labels
 from tasks.core.storage import Folder
 
 # A lag that was missed for longer is missed for good: a job that begins to revisit does not pull its whole past.
@@ -129,7 +130,7 @@ def _windows(lake: Folder, job: Job, now: dt.datetime) -> list[Window]:
     # One that ends at this instant began before it.
     oldest = job.window.before(job.window.containing(now - longest - GRACE)).as_of
     found: list[Window] = []
-    for label in published_labels(lake, job.job):
+    for label in _replaceable(lake, job):
         try:
             # Labels sort as their windows do: the lake's past is not looked at.
             window = job.window.parse(label) if label >= oldest else None
@@ -138,6 +139,12 @@ def _windows(lake: Folder, job: Job, now: dt.datetime) -> list[Window]:
         if window and window.end + shortest <= now <= window.end + longest + GRACE:
             found.append(window)
     return found
+
+
+def _replaceable(lake: Folder, job: Job) -> list[str]:
+    """A job in shadow leaves the windows alone that are live."""
+    live = set(live_labels(lake, job.job)) if job.output.shadow else set()
+    return [label for label in published_labels(lake, job.job) if label not in live]
 
 
 def _overdue(lake: Folder, job: str, window: Window, lags: list[str], now: dt.datetime) -> list[str]:

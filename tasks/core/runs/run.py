@@ -23,6 +23,7 @@ from tasks.core.runs.manifest import (
     WindowRecord,
     read_manifest,
 )
+from tasks.core.runs.run_rows import keep_row
 from tasks.core.storage import Folder, Lake
 
 _MANIFEST = "manifest.json"
@@ -89,6 +90,9 @@ class Run:
 
 def plan_key(definition: Definition, window: Window, model: ModelVersion, code_digest: str) -> str:
     """What decides a run's result, but for the rows: a run with another key starts a new workspace."""
+    # It follows from the schedule, which else decides nothing.
+    known_at = definition.known_at(window)
+    bound = {"known_at": known_at.isoformat()} if known_at else {}
     return digest_json(
         {
             "definition": definition.digest,
@@ -96,6 +100,7 @@ def plan_key(definition: Definition, window: Window, model: ModelVersion, code_d
             # The same bytes registered twice are two versions, and each row names its own.
             "model": [model.label, model.digest],
             "code": code_digest,
+            **bound,
         }
     )
 
@@ -124,7 +129,13 @@ def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], t
         run_id=run.run_id,
         plan_key=run.plan_key,
         job_digest=run.definition.digest,
-        window=WindowRecord(kind=window.kind, start=run.window.start, end=run.window.end, timezone=window.timezone),
+        window=WindowRecord(
+            kind=window.kind,
+            start=run.window.start,
+            end=run.window.end,
+            timezone=window.timezone,
+            known_at=run.definition.known_at(run.window),
+        ),
         model=ModelRecord(
             name=run.model.name,
             version=run.model.version,
@@ -136,6 +147,7 @@ def first_manifest(run: Run, *, code: CodeRecord, environment: dict[str, str], t
         code=code,
         environment=environment,
         contract_version=run.job.output.version,
+        shadow=run.job.output.shadow,
         trigger=trigger,
         started_at=run.started_at,
     )
@@ -157,6 +169,8 @@ def has_manifest(lake: Folder, workspace: str) -> bool:
 
 
 def write_manifest(lake: Lake, workspace: str, manifest: Manifest) -> None:
+    """Writes the record; before that of a run which has come to a verdict, its row in the table of all runs."""
+    keep_row(lake, workspace, manifest)
     lake.write_bytes(f"{workspace}/{_MANIFEST}", manifest.to_json())
 
 
@@ -215,8 +229,9 @@ def refuse_finished(lake: Folder, job: str, as_of: str) -> None:
     """WindowFinished if the window is published: it is left alone, whatever was promoted or upgraded since."""
     published = published_manifest(lake, job, as_of)
     if published is not None:
+        where = ", in shadow" if published.shadow else ""
         raise WindowFinished(
-            f"{job} {as_of} is published: {published.rows.scored:,} rows by run {published.run_id}",
+            f"{job} {as_of} is published{where}: {published.rows.scored:,} rows by run {published.run_id}",
             state="it was left as it is, and nothing was pulled",
             next_step=f'lamplighter score {job} --as-of {as_of} --rescore "why", to do it again',
         )

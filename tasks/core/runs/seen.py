@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
 from tasks.core.runs.manifest import State, Verdict
-from tasks.core.runs.publication import visible_run
+from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder
 
 
@@ -41,6 +41,7 @@ class Glance(_Part):
     next_step: str = ""
     model: _Model
     rows: _Rows = _Rows()
+    shadow: bool = False
     trigger: _Trigger = _Trigger()
     started_at: dt.datetime
     finished_at: dt.datetime | None = None
@@ -74,11 +75,10 @@ def glance(lake: Folder, job: str, as_of: str, run_id: str) -> Glance | None:
 
 def readers_see(lake: Folder, job: str, as_of: str) -> str:
     """In words: the run whose rows readers get of this window now, if any."""
-    run_id = visible_run(lake, job, as_of)
-    if run_id is None:
+    seen = showing(lake, job, as_of)
+    if seen is None:
         return "nothing of this window"
-    seen = glance(lake, job, as_of, run_id)
-    return sentence(run_id, seen)
+    return sentence(seen.run_id, glance(lake, job, as_of, seen.run_id))
 
 
 def sentence(run_id: str, seen: Glance | None) -> str:
@@ -86,7 +86,8 @@ def sentence(run_id: str, seen: Glance | None) -> str:
     if seen is None:
         return f"run {run_id}"
     at = f", published {seen.finished_at:%Y-%m-%d %H:%M} UTC" if seen.finished_at else ""
-    return f"run {run_id}{at}, {seen.rows.scored:,} rows, model {seen.model.name}/{seen.model.version:04d}"
+    where = " in shadow" if seen.shadow else ""
+    return f"run {run_id}{at}{where}, {seen.rows.scored:,} rows, model {seen.model.name}/{seen.model.version:04d}"
 
 
 class Answer(_Part):
@@ -94,7 +95,7 @@ class Answer(_Part):
 
     job: str
     as_of: str
-    verdict: Literal["published", "published_with_warnings", "blocked", "failed", "running", "not there"]
+    verdict: Literal["published", "published_with_warnings", "in shadow", "blocked", "failed", "running", "not there"]
     is_published: bool = False
     run_id: str = ""
     model: str = ""
@@ -124,8 +125,11 @@ def answer(lake: Folder, job: str, as_of: str) -> Answer:
 
     A window that is published stays so while it is scored again, and when that is blocked.
     """
-    visible = visible_run(lake, job, as_of)
+    shown = showing(lake, job, as_of)
+    visible = shown.run_id if shown else None
     seen = glance(lake, job, as_of, visible) if visible else None
+    if shown and shown.shadow:
+        return _in_shadow(job, as_of, shown.run_id, seen)
     if visible and (seen is None or seen.is_published or seen.state == "publishing"):
         return _published(job, as_of, visible, seen)
     runs = (glance(lake, job, as_of, run) for run in lake.names(layout.runs(job, as_of)))
@@ -164,6 +168,19 @@ def _published(job: str, as_of: str, run_id: str, seen: Glance | None) -> Answer
         model=f"{seen.model.name}/{seen.model.version:04d}",
         rows=seen.rows.scored,
         finished_at=seen.finished_at,
+    )
+
+
+def _in_shadow(job: str, as_of: str, run_id: str, seen: Glance | None) -> Answer:
+    """Whoever waits for predictions/ has nothing of it yet."""
+    found = _published(job, as_of, run_id, seen)
+    return found.model_copy(
+        update={
+            "verdict": "in shadow",
+            "is_published": False,
+            "why": f"{found.rows:,} rows of run {run_id} are in shadow/, and none in predictions/",
+            "next_step": f'set output.shadow: false, and lamplighter score {job} --as-of {as_of} --rescore "why"',
+        }
     )
 
 

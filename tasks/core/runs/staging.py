@@ -15,6 +15,7 @@ from tasks.core.rows.snapshot import batch_bounds, read_batch, required_record
 from tasks.core.runs.manifest import FileRecord, KeyDigests, Manifest, RowCounts
 from tasks.core.runs.publication import staged
 from tasks.core.runs.run import Run
+from tasks.core.runs.showing import table_of
 from tasks.core.storage import Lake
 
 
@@ -106,6 +107,8 @@ def file_metadata(manifest: Manifest) -> dict[str, str]:
         "code_digest": manifest.code.digest,
         "code_version": manifest.code.version,
     }
+    if manifest.shadow:
+        says |= {"shadow": True}
     if manifest.accepted:
         says |= {"accepted": [{"gate": one.gate, "reason": one.reason, "by": one.by} for one in manifest.accepted]}
     return {"lamplighter": json.dumps(says, sort_keys=True)}
@@ -139,7 +142,8 @@ def _staged_key(run: Run, table: str) -> str:
 def _file_record(lake: Lake, key: str, table: str, run: Run) -> FileRecord:
     with lake.parquet(key) as file:
         rows = file.metadata.num_rows
-    folder = run.key(table) if run.is_dry_run else layout.partition(table, run.job.job, run.window.as_of)
+    place = table_of(table, shadow=run.job.output.shadow)
+    folder = run.key(table) if run.is_dry_run else layout.partition(place, run.job.job, run.window.as_of)
     return FileRecord(
         key=f"{folder}/{layout.part(run.run_id)}", rows=rows, bytes=lake.size_bytes(key), sha256=lake.sha256(key)
     )

@@ -17,6 +17,7 @@ from pydantic import Field
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
+from tasks.core.delivery import state as delivery
 from tasks.core.errors import DefinitionError, LakeError, LamplighterError
 from tasks.core.models.registry import Registry
 from tasks.core.runs.expected import Missing, missing, published_labels
@@ -31,10 +32,10 @@ NEWEST = 400  # Windows of a job that are looked at.
 # A window of a job without a deadline is missed when its run has not begun so long after its tick.
 _GRACE = dt.timedelta(hours=1)
 
-Kind = Literal["unreadable", "failed", "killed", "blocked", "late", "missed", "queued"]
-# From the worst to the best; the first three are failures, the others wait for a person or for time.
-KINDS: tuple[Kind, ...] = ("unreadable", "failed", "killed", "blocked", "late", "missed", "queued")
-_FAILURES: tuple[Kind, ...] = ("unreadable", "failed", "killed")
+Kind = Literal["unreadable", "failed", "killed", "undelivered", "blocked", "late", "missed", "queued"]
+# From the worst to the best; the first four are failures, the others wait for a person or for time.
+KINDS: tuple[Kind, ...] = ("unreadable", "failed", "killed", "undelivered", "blocked", "late", "missed", "queued")
+_FAILURES: tuple[Kind, ...] = ("unreadable", "failed", "killed", "undelivered")
 
 
 class WindowStatus(Record):
@@ -58,6 +59,7 @@ class Newest(Record):
     at: dt.datetime | None = None
     model: str = ""
     rows: int = 0
+    shadow: bool = False
 
 
 class JobStatus(Record):
@@ -178,12 +180,19 @@ class _Looking:
         if last is not None and last.state == "concluded" and last.verdict in ("blocked", "failed"):
             why = "; ".join(last.reasons) or "it did not say why"
             return self._status(as_of, last.verdict, why, visible, last, next_step=last.next_step)
+        if (why_not := self._undelivered(as_of)) is not None:
+            return self._status(as_of, "undelivered", why_not, visible)
         entry = queue.read(self.lake, self.job.job, as_of) if as_of in self.waiting else None
         if entry and not self._is_settled(entry, visible):
             return self._status(as_of, "queued", f"it waits to be scored again: {entry.reason}", visible)
         return self._of_time(
             as_of, visible, why="no run of it has begun" if last is None else "what it had was withdrawn"
         )
+
+    def _undelivered(self, as_of: str) -> str | None:
+        """Why the job's database has not what readers of the lake see; None while a run is at work on it."""
+        why = delivery.shortfall(self.lake, self.job, as_of)
+        return None if why is None or self._is_at_work(as_of) else why
 
     def _last_undecided(self, as_of: str, visible: str | None) -> Glance | None:
         """How the last run ended, where that is not the one that readers see.
@@ -249,7 +258,8 @@ class _Looking:
                 if seen is None:
                     return Newest(as_of=as_of, run_id=run_id)
                 model = f"{seen.model.name}/{seen.model.version:04d}"
-                return Newest(as_of=as_of, run_id=run_id, at=seen.finished_at, model=model, rows=seen.rows.scored)
+                more = {"at": seen.finished_at, "model": model, "rows": seen.rows.scored, "shadow": seen.shadow}
+                return Newest.model_validate({"as_of": as_of, "run_id": run_id, **more})
         return None
 
 
@@ -269,6 +279,8 @@ def _next_steps(job: str, windows: Sequence[WindowStatus]) -> Iterable[str]:
 
 
 def _next_step(job: str, kind: Kind, first: str, last: str, count: int) -> str:
+    if kind == "undelivered":
+        return f"lamplighter deliver {job}{f' --as-of {first}' if count == 1 else ''}"
     if kind == "queued":
         return f"lamplighter backfill {job} --queued"
     if kind in ("blocked", "failed", "unreadable"):

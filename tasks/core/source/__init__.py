@@ -7,12 +7,14 @@ length, up to `batch_rows`. `tasks.core.rows.conform` brings them to the declare
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 
 import pyarrow as pa
 
+from tasks.core.definitions.binds import bound_values
 from tasks.core.definitions.source import FilesSource, SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.rows.conform import check_columns, extra_columns
@@ -47,6 +49,7 @@ def open_source(
     *,
     query: str | None,
     window: Window,
+    known_at: dt.datetime,
     columns: pa.Schema,
     event_time: str | None,
     project: Folder,
@@ -57,7 +60,7 @@ def open_source(
 ) -> Iterator[Stream]:
     """The rows of a window, as a stream; closed, and its transaction rolled back, with the block.
 
-    Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
+    `known_at` is what the query's :known_at stands for: Job.known_at. Files have no binds.     Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
     were handed out already, and only the caller can begin again. Other errors: SourceError, SchemaBlocked where a
     declared column is missing that `may_lack` does not name, DefinitionError where the job or the installation lacks
     something.
@@ -75,8 +78,9 @@ def open_source(
                 naive_zone=naive_zone,
                 may_lack=may_lack,
             )
+        bound = bound_values(window, known_at)
         return open_sql(
-            source, query or "", window, columns, project=project, batch_rows=batch_rows, read_block=read_block
+            source, query or "", bound, columns, project=project, batch_rows=batch_rows, read_block=read_block
         )
 
     def first_batch() -> tuple[ExitStack, Stream]:
@@ -92,7 +96,13 @@ def open_source(
 
 
 def ask(
-    source: SqlSource, query: str, *, window: Window, project: Folder, read_block: BlockReader | None = None
+    source: SqlSource,
+    query: str,
+    *,
+    window: Window,
+    known_at: dt.datetime,
+    project: Folder,
+    read_block: BlockReader | None = None,
 ) -> object:
     """The first value of the first row that a query gives, None where it gives no row; same address and binds as the source's.
 
@@ -100,7 +110,8 @@ def ask(
     """
 
     def asked() -> object:
-        opened = open_sql(source, query, window, None, project=project, batch_rows=1, read_block=read_block)
+        bound = bound_values(window, known_at)
+        opened = open_sql(source, query, bound, None, project=project, batch_rows=1, read_block=read_block)
         with opened as (_, batches):
             rows = next((batch for batch in batches if batch.num_rows), None)
             return rows.column(0)[0].as_py() if rows is not None and rows.num_columns else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from tasks.core.definitions.source import SqlSource
+from tasks.core.definitions.source import Addressed
 from tasks.core.errors import DefinitionError
 from tasks.core.settings import environment
 from tasks.core.source.problems import mask, mask_quoted, secrets_in, whole_address
@@ -33,29 +33,31 @@ class Address:
         return mask(message, secrets_in(self.text.get_secret_value()))
 
 
-def address_of(source: SqlSource, read_block: BlockReader | None) -> Address:
+def address_of(
+    given: Addressed, driver: str, read_block: BlockReader | None, *, whose: str = "the job's source"
+) -> Address:
     """The address that the job names; DefinitionError where it is not there."""
-    if source.uri is not None:
-        return Address(SecretStr(source.uri), f"the {source.driver} database at {source.uri}", is_secret=False)
-    if source.uri_env is not None:
-        value = environment(source.uri_env)
-        kept = f"the environment variable {source.uri_env}"
+    if given.uri is not None:
+        return Address(SecretStr(given.uri), f"the {driver} database at {given.uri}", is_secret=False)
+    if given.uri_env is not None:
+        value = environment(given.uri_env)
+        kept = f"the environment variable {given.uri_env}"
     else:
-        value = _from_block(source.uri_block or "", read_block)
-        kept = f"the block '{source.uri_block}'"
+        value = _from_block(given.uri_block or "", read_block, whose)
+        kept = f"the block '{given.uri_block}'"
     if not value:
         raise DefinitionError(
-            f"the job's source takes its address from {kept}, and there is none",
+            f"{whose} takes its address from {kept}, and there is none",
             state="nothing was started",
             next_step=f"put the address of the database into {kept}",
         )
-    return Address(SecretStr(value), f"the {source.driver} database whose address is in {kept}", is_secret=True)
+    return Address(SecretStr(value), f"the {driver} database whose address is in {kept}", is_secret=True)
 
 
-def _from_block(name: str, read_block: BlockReader | None) -> str:
+def _from_block(name: str, read_block: BlockReader | None, whose: str) -> str:
     if read_block is None:
         raise DefinitionError(
-            f"the job's source takes its address from the block '{name}', and no blocks are read here",
+            f"{whose} takes its address from the block '{name}', and no blocks are read here",
             state="nothing was started",
             next_step="run it as a flow, or use uri_env",
         )

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 
 import pyarrow as pa
 
+from tasks.core.definitions.binds import Bound
 from tasks.core.definitions.source import SqlSource
-from tasks.core.definitions.window import Window
 from tasks.core.source.adbc import open_adbc
 from tasks.core.source.address import BlockReader, address_of
 from tasks.core.source.local import existing_path
@@ -21,7 +21,7 @@ Opened = AbstractContextManager[tuple[list[str], Iterator[pa.RecordBatch]]]
 def open_sql(
     source: SqlSource,
     query: str,
-    window: Window,
+    bound: Bound,
     columns: pa.Schema | None,
     *,
     project: Folder,
@@ -29,17 +29,17 @@ def open_sql(
     read_block: BlockReader | None,
 ) -> Opened:
     """The names of the query's columns, and its rows as the driver gives them: of SQLite only those declared, if any are."""
-    address = address_of(source, read_block)
+    address = address_of(source, source.driver, read_block)
     if source.driver == "sqlite":
         path = existing_path(project, address.text.get_secret_value(), "the SQLite database")
         return open_sqlite(
-            path, query, window, columns, batch_rows=batch_rows, timeout_seconds=source.statement_timeout_seconds
+            path, query, bound, columns, batch_rows=batch_rows, timeout_seconds=source.statement_timeout_seconds
         )
     return open_adbc(
         source.driver,
         address,
         query,
-        window,
+        bound,
         batch_rows=batch_rows,
         timeout_seconds=source.statement_timeout_seconds,
     )

@@ -17,10 +17,9 @@ from urllib.parse import quote
 
 import pyarrow as pa
 
-from tasks.core.definitions.window import Window
+from tasks.core.definitions.binds import Bound, spell_binds
 from tasks.core.errors import SourceError
 from tasks.core.rows.conversions import Column
-from tasks.core.source.binds import spell_binds
 from tasks.core.source.problems import guarded, problem
 
 T = TypeVar("T")
@@ -33,12 +32,12 @@ _PASSING = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 @contextlib.contextmanager
 def open_sqlite(
-    path: str, query: str, window: Window, columns: pa.Schema | None, *, batch_rows: int, timeout_seconds: float
+    path: str, query: str, bound: Bound, columns: pa.Schema | None, *, batch_rows: int, timeout_seconds: float
 ) -> Iterator[tuple[list[str], Iterator[pa.RecordBatch]]]:
     """The names of the query's columns, and its rows: of columns that are declared, these alone."""
     reader = _Reader(path, timeout_seconds)
     try:
-        names = reader.run(lambda cursor: _begin(cursor, query, window))
+        names = reader.run(lambda cursor: _begin(cursor, query, bound))
         if not names:
             raise problem(
                 f"the query on {path} gives no rows: it is not a SELECT", next_step="give a query that selects"
@@ -99,12 +98,12 @@ def _connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def _begin(cursor: sqlite3.Cursor, query: str, window: Window) -> list[str]:
+def _begin(cursor: sqlite3.Cursor, query: str, bound: Bound) -> list[str]:
     """Starts the query, and gives the names of its columns."""
     cursor.execute("PRAGMA query_only = ON")
     cursor.execute("BEGIN")
-    bounds = {"start": _instant(window.start), "end": _instant(window.end), "as_of": window.as_of}
-    cursor.execute(spell_binds(query, lambda name: f":{name}"), bounds)
+    values = {name: _instant(value) if isinstance(value, dt.datetime) else value for name, value in bound.items()}
+    cursor.execute(spell_binds(query, lambda name: f":{name}"), values)
     return [column[0] for column in cursor.description or ()]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 
+from tasks.core.own_code import imported
+
 # One batch is known to an engine under one constant name: GX's metric ids then do not depend on the batch.
 BATCH_ID = "batch"
 
@@ -52,8 +54,11 @@ def great_expectations() -> ModuleType:
 
 
 def import_custom(modules: Sequence[str]) -> None:
-    """Imports the modules that define a project's own expectations, so that GX knows them before a suite is read."""
+    """Imports the modules that define a project's own expectations, so that GX knows them before a suite is read.
+
+    NotImportable names the one that cannot be, and why.
+    """
     great_expectations()
     with quiet():
         for name in modules:
-            importlib.import_module(name)
+            imported(name)

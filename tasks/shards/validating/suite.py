@@ -10,6 +10,7 @@ from typing import Any, Literal, NoReturn, cast
 import pyarrow as pa
 
 from tasks.core.errors import SuiteError
+from tasks.core.own_code import NotImportable
 from tasks.shards.validating import catalogue, graph, gx
 from tasks.shards.validating.outcome import ExpectationSpec, Severity, Suite
 from tasks.shards.validating.suite_checks import advice_on, first_problem
@@ -44,10 +45,10 @@ def load_suite(
     raw = _parse(text, name)
     try:
         gx.import_custom(custom)
-    except ImportError as error:
+    except NotImportable as error:
         raise SuiteError(
             f"suite '{name}': a module of custom expectations cannot be imported: {error}",
-            next_step="mend the module, or take it out of expectations/",
+            next_step="mend the module, or take it out of expectations/; then: lamplighter check",
         ) from error
     parameters = {**(raw.get("suite_parameters") or {}), **(parameters or {})}
     specs = [_read_one(name, index, config, schema, parameters) for index, config in enumerate(raw["expectations"])]

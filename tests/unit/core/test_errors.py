@@ -33,6 +33,7 @@ EXIT_CODES = {
     "LakeCorrupt": 1,
     "WorkerError": 1,
     "OrchestrationError": 1,
+    "NotDelivered": 1,
     "ChallengerFailed": 1,
     "NotConserved": 1,
 }

@@ -40,6 +40,30 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch):
     assert environment("WAREHOUSE_URI") is None
 
 
+def test_the_project_s_own_file_comes_last_and_its_lake_lies_beside_it(monkeypatch, tmp_path):
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / ".env").write_text("WAREHOUSE_URI=of-project\nLAMPLIGHTER_LAKE=./lake\nLAMPLIGHTER_LOG_FORMAT=json\n")
+    assert (environment("WAREHOUSE_URI"), Settings().lake) == (None, "./lake")
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", "project")
+    assert (environment("WAREHOUSE_URI"), Settings().lake) == ("of-project", "project/./lake")
+    monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(project))
+    assert (Settings().lake, Settings().log_format) == (f"{project}/./lake", "json")
+    # Where the command is typed counts before it, and the environment before both.
+    (tmp_path / ".env").write_text("WAREHOUSE_URI=typed-here\nLAMPLIGHTER_LAKE=./other\n")
+    assert (environment("WAREHOUSE_URI"), Settings().lake, Settings().log_format) == ("typed-here", "./other", "json")
+    monkeypatch.setenv("LAMPLIGHTER_LAKE", "third")
+    assert Settings().lake == "third"
+
+
+def test_the_project_that_a_file_names_has_a_file_of_its_own(tmp_path):
+    (tmp_path / "project").mkdir()
+    (tmp_path / ".env").write_text("LAMPLIGHTER_PROJECT=project\n")
+    (tmp_path / "project/.env").write_text("LAMPLIGHTER_LAKE=/absolute\nLAMPLIGHTER_LAKES=1\n")
+    assert (Settings().project, Settings().lake) == ("project", "/absolute")
+    assert len(unknown_variables()) == 1
+
+
 def test_settings_do_not_change():
     with pytest.raises(ValidationError):
         Settings().lake = "elsewhere"

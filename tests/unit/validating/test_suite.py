@@ -187,5 +187,8 @@ def test_parameters_fill_in_what_a_suite_leaves_open():
 
 
 def test_a_custom_module_that_is_not_there_is_a_definition_error():
-    with pytest.raises(SuiteError, match=r"cannot be imported: No module named 'expectations\.nothing'"):
+    with pytest.raises(
+        SuiteError,
+        match=r"cannot be imported: expectations\.nothing: ModuleNotFoundError: No module named 'expectations\.nothing'",
+    ):
         load_suite('{"expectations": []}', name="x", schema=SCHEMA, custom=["expectations.nothing"])

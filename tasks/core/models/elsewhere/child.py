@@ -17,11 +17,13 @@ import pyarrow as pa
 
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import DefinitionError, ModelBlocked
+from tasks.core.models.adapters import open_adapters
 from tasks.core.models.elsewhere.wire import Header, packed, read
 from tasks.core.models.formats import get_format
 from tasks.core.models.loading import MISSING, libraries, open_here
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
-from tasks.core.models.prediction import METHODS, LoadedModel, PredictRaised, arrow_stream, input_frame, predict
+from tasks.core.models.prediction import METHODS, LoadedModel, PredictRaised, arrow_stream, kinds_of_prediction, predict
+from tasks.core.storage import Folder
 
 # The parent ends a child that is late. Of a parent that was killed nothing comes, and a model may hold the interpreter
 # so that no thread of it notices: then this ends it.
@@ -74,6 +76,7 @@ class _Served:
 
     def do_load(self, request: Header, content: bytes) -> tuple[Header, Any]:
         signature = Signature.model_validate(request["signature"])
+        adapters = open_adapters(signature.adapter, signature.output_adapter, Folder(request["project"]))
         try:
             opened = open_here(signature.format, content, request["allowed_types"])
         except (ModelBlocked, DefinitionError) as error:
@@ -82,7 +85,7 @@ class _Served:
                 **_told(error, failed=error.failed, state=error.state, next_step=error.next_step),
                 "missing": lacks,
             }, b""
-        self.model = LoadedModel(_version(request, signature), opened.estimator)
+        self.model = LoadedModel(_version(request, signature), opened.estimator, adapters=adapters)
         return {"warnings": opened.warnings, "libraries": opened.libraries, **_facts(opened.estimator)}, b""
 
     def do_predict(self, request: Header, batch: bytes) -> tuple[Header, Any]:
@@ -92,11 +95,7 @@ class _Served:
 
     def do_kind(self, _request: Header, batch: bytes) -> tuple[Header, Any]:
         """Of what numpy type `predict` is: b, i, f, U, ..."""
-        frame = input_frame(pa.ipc.open_stream(batch).read_all(), self.model.version.inputs)
-        try:
-            return {"kind": np.asarray(self.model.estimator.predict(frame)).dtype.kind}, b""
-        except Exception as error:
-            raise PredictRaised(error) from error
+        return {"kind": kinds_of_prediction(self.model, pa.ipc.open_stream(batch).read_all())[""]}, b""
 
     def do_packages(self, _request: Header, _body: bytes) -> tuple[Header, Any]:
         """Every distribution that is installed here, with its version."""

@@ -111,6 +111,13 @@ def bind(
 
     A version never changes, so it is another one: the same model, probe rows, profile and benchmark.
     """
+    if version.signature.adapters:
+        raise DefinitionError(
+            f"{version} is scored with {' and '.join(version.signature.adapters)}, and an adapter is the project's own code, "
+            "which stands on the libraries that are installed here",
+            state="nothing was registered",
+            next_step="put what the adapter does into the model's own pipeline, and register that with --interpreter",
+        )
     load_model(registry, version, allowed_types=allowed_types, interpreter=find_interpreter(interpreter, str(version)))
     probe, expected = registry.probe(version)
     candidate = Candidate(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tasks.core import own_code
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import DefinitionError, ModelBlocked, WorkerError
 from tasks.core.models.elsewhere.process import ChildProcess, Ended, Overran
@@ -126,6 +127,7 @@ class _ModelElsewhere(Elsewhere):
             "version": self._version.version,
             "signature": self._version.signature.model_dump(mode="json", by_alias=True),
             "allowed_types": self._allowed_types,
+            "project": str(own_code.current().root),
         }
         answer, _ = self._ask(child, request, self._content, f"load {self._version}")
         if missing := answer.get("missing"):

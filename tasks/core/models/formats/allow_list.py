@@ -93,7 +93,7 @@ _NO_ESTIMATORS = frozenset({"tests", "_export", "_plot", "_reingold_tilford"})
 # Whoever can name one of these can run anything. Nobody can allow them.
 _NEVER_MODULES = frozenset(
     _words(
-        "_io _osx_support _posixsubprocess _pickle asyncio atexit bdb cloudpickle code codeop commands cProfile ctypes dill "
+        "__main__ __mp_main__ _io _osx_support _posixsubprocess _pickle asyncio atexit bdb cloudpickle code codeop commands cProfile ctypes dill "
         "distutils ensurepip fcntl ftplib gc glob http imaplib imp importlib inspect io joblib.externals joblib.memory marshal "
         "mmap multiprocessing nt ntpath operator os pathlib pdb pickle pip pkgutil platform poplib posix posixpath profile pty "
         "pydoc resource runpy setuptools shelve shutil signal site smtplib socket socketserver sqlite3 ssl subprocess sys "

@@ -14,6 +14,7 @@ import gzip
 import io
 import lzma
 import math
+import pickle  # noqa: TID251 - the name of what it raises
 import re
 import types
 import zlib
@@ -24,7 +25,7 @@ import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
 from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, may_be_partial, resolve
-from tasks.core.models.formats.refusals import refused, unreadable
+from tasks.core.models.formats.refusals import cannot_be_kept, not_here, refused, unreadable
 
 if TYPE_CHECKING:
     from tasks.core.models.model_version import InputSchema
@@ -47,7 +48,10 @@ class JoblibFormat:
 
     def dump(self, model: Any, _inputs: InputSchema | None = None, /) -> bytes:
         file = io.BytesIO()
-        NumpyPickler(file, protocol=_PROTOCOL).dump(model)
+        try:
+            NumpyPickler(file, protocol=_PROTOCOL).dump(model)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            raise cannot_be_kept(self.name, model, error) from error
         return file.getvalue()
 
     def as_kept(self, data: bytes) -> tuple[str, bytes]:
@@ -239,6 +243,9 @@ class _Inert:
 
     def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
 
+    def __call__(self, *_args: Any, **_kwargs: Any) -> _Inert:
+        return self
+
     def __setstate__(self, _state: Any) -> None: ...
 
     def __setitem__(self, _key: Any, _value: Any) -> None: ...
@@ -294,7 +301,8 @@ def _refuse_unlisted(names: list[tuple[str, str]], accepted: frozenset[str]) -> 
             resolve(module, name, accepted)
         except NotAllowed as error:
             unknown.append(error.type_name)
-        except (ImportError, AttributeError) as error:
-            raise unreadable("joblib", f"it needs {module}.{name}, which is not here ({error})") from error
+        except (Exception, SystemExit) as error:
+            # A module of somebody's own raises what it likes.
+            raise not_here("joblib", f"{module}.{name}", error) from error
     if unknown:
         raise refused(unknown)

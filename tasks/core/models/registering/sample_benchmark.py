@@ -12,7 +12,7 @@ from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import DefinitionError
 from tasks.core.models.gate import evaluation
-from tasks.core.models.model_version import Signature
+from tasks.core.models.prediction import LoadedModel, predicts_classes
 from tasks.core.models.registering.sample import Sample, column_of, in_type
 from tasks.core.models.registering.training_data import window_labels
 from tasks.core.rows.conversions import plain
@@ -22,17 +22,18 @@ _BINARY = 2  # Classes.
 
 
 def benchmark_on(
-    sample: Sample, target: str, job: Job | None, estimator: Any, outputs: pa.Table, signature: Signature
+    sample: Sample, target: str, job: Job | None, loaded: LoadedModel, outputs: pa.Table
 ) -> evaluation.Benchmark:
     """The metrics on the sample's rows that have a label. Windows are the unit where the sample tells them, else rows."""
     labels = plain(column_of(sample, target, "the target"))
-    name, output = next(iter(signature.outputs.items()))
+    name, output = next(iter(loaded.version.outputs.items()))
     is_known = labels.is_valid().to_numpy(zero_copy_only=False)
     truth = labels.drop_null().to_numpy(zero_copy_only=False)
-    if problem := _problem(output, truth, classes_of(estimator)):
+    is_classifier = predicts_classes(loaded, output)
+    if problem := _problem(output, truth, classes_of(loaded.estimator) if is_classifier else []):
         raise _tells_nothing(sample, target, problem)
     try:
-        held_against = evaluation.target_of(output, truth, is_classifier=hasattr(estimator, "classes_"))
+        held_against = evaluation.target_of(output, truth, is_classifier=is_classifier)
     except ValueError as error:
         raise _tells_nothing(sample, target, f"holds {labels.type}, and the model predicts a number") from error
     windows = _windows(sample, job, len(labels))[is_known]

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
+from tasks.core.definitions.binds import binds_of
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.modelling import Labels, WindowRange
@@ -25,6 +27,10 @@ from tasks.core.source import BlockReader, open_source
 from tasks.core.storage import Folder
 
 _BATCH_ROWS = 100_000
+# What is not the same for windows that follow each other, and so not for a query over all of them.
+_OF_ONE_WINDOW = {"as_of", "known_at"}
+# The stubs of pyarrow.compute know few of the shapes that its functions take.
+pc: Any = pyarrow.compute
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ def labelled_rows(
     job, labels = definition.job, definition.job.labels
     if labels is None or definition.labels_query is None:
         raise DefinitionError(f"the job '{job.job}' has no labels to train on", next_step="add 'labels' to its YAML")
-    spans = _spans(job, windows)
+    spans = _spans(definition, windows)
     features = [_read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans]
     truth_schema = label_schema(job, labels)
     truth = [_read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans]
@@ -82,6 +88,8 @@ def labelled_rows(
     # One by one: the same keys come back in every snapshot.
     parts = [_joined(job, *pair) for pair in zip(features, truth, strict=True)]
     joined, pulled = pa.concat_tables(parts), sum(map(len, features))
+    if job.window.kind == "interval":
+        joined = _sorted(job, joined)
     if not len(joined):
         raise SourceError(
             f"no row of {job.job} from {windows.first} to {windows.last} has a label: {pulled:,} rows and "
@@ -100,15 +108,21 @@ def labelled_rows(
 
 def _joined(job: Job, features: pa.Table, truth: pa.Table) -> pa.Table:
     joined: pa.Table = features.join(truth, list(job.keys), join_type="inner")
-    return joined.sort_by([(key, "ascending") for key in job.keys])
+    return _sorted(job, joined)
 
 
-def _spans(job: Job, windows: WindowRange) -> list[Window]:
-    """Intervals that follow each other are one query; snapshots are each their own."""
+def _sorted(job: Job, rows: pa.Table) -> pa.Table:
+    return rows.sort_by([(key, "ascending") for key in job.keys])
+
+
+def _spans(definition: Definition, windows: WindowRange) -> list[Window]:
+    """Intervals that follow each other are one query, unless it binds what each has of its own; snapshots are each their own."""
+    job = definition.job
     every = list(job.window.between(windows.first, windows.last))
     if not every:
         raise DefinitionError(f"there is no window from {windows.first} to {windows.last}")
-    if job.window.kind == "snapshot":
+    bound = binds_of(definition.query or "") | binds_of(definition.labels_query or "")
+    if job.window.kind == "snapshot" or bound & _OF_ONE_WINDOW:
         return every
     return [Window(every[0].as_of, every[0].start, every[-1].end)]
 
@@ -122,6 +136,7 @@ def _read(
     with open_source(
         job.source,
         window=span,
+        known_at=job.known_at(span),
         event_time=event_time,
         columns=schema,
         project=project,
@@ -133,7 +148,15 @@ def _read(
             typed, _ = conform(batch, schema, rows)
             rows += typed.num_rows
             batches.append(typed)
-    return pa.Table.from_batches(batches, schema)
+    return _inside(pa.Table.from_batches(batches, schema), event_time, span)
+
+
+def _inside(rows: pa.Table, event_time: str | None, span: Window) -> pa.Table:
+    """The rows whose event time lies in the span: scoring takes no others, and the next span's query may give them too."""
+    if event_time is None or span.start == span.end:
+        return rows
+    times = rows[event_time]
+    return rows.filter(pc.and_(pc.greater_equal(times, span.start), pc.less(times, span.end)))
 
 
 def label_schema(job: Job, labels: Labels) -> pa.Schema:

@@ -209,7 +209,8 @@ def _decided(lake: Lake, as_of: str, wanted: Wanted, settled: list[queue.Entry])
         settled.append(entry)
         entry = None
     if published is not None and entry is None and (wanted.leaves_finished or _is_done_for(wanted, published)):
-        why = f"run {published.run_id} published it{'' if wanted.leaves_finished else ' for this reason'}"
+        where = ", in shadow" if published.shadow else ""
+        why = f"run {published.run_id} published it{where}{'' if wanted.leaves_finished else ' for this reason'}"
         return Ended(as_of=as_of, outcome="skipped", rows=published.rows.scored, run=published.run_id, why=why)
     last = max(found, key=lambda one: (one.rows.pulled > 0, one.started_at), default=None)
     return Due(

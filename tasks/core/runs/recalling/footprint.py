@@ -11,6 +11,7 @@ from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest, Record
 from tasks.core.runs.publication import visible_run
 from tasks.core.runs.run import manifests
+from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder, Lake
 
 _AS_OF = "as_of="
@@ -63,7 +64,7 @@ def every_window(lake: Folder) -> list[tuple[str, str]]:
     return sorted(
         {
             (job, name.removeprefix(_AS_OF))
-            for table in ("runs", layout.PREDICTIONS, layout.CHALLENGERS)
+            for table in ("runs", layout.PREDICTIONS, layout.SHADOW, layout.CHALLENGERS)
             for job in lake.names(table)
             for name in lake.names(f"{table}/{job}")
             if name.startswith(_AS_OF)
@@ -116,9 +117,8 @@ def _may_challenge(lake: Lake, manifest: Manifest, model: str, version: int) -> 
 
 def _label_seen(lake: Lake, job: str, as_of: str) -> str | None:
     """The version that wrote what readers see, by the file itself; None where they see nothing."""
-    run_id = visible_run(lake, job, as_of)
-    folder = layout.partition(layout.PREDICTIONS, job, as_of)
-    return _label_of(lake, f"{folder}/{layout.part(run_id)}") if run_id else None
+    seen = showing(lake, job, as_of)
+    return _label_of(lake, f"{seen.folder}/{layout.part(seen.run_id)}") if seen else None
 
 
 def _label_of(lake: Lake, key: str) -> str:

@@ -48,6 +48,7 @@ class RecalledWindow(Record):
     snapshot_rows: int = 0
     snapshot_bytes: int = 0
     must_be_pulled: Annotated[bool, Field(description="No snapshot of the window was kept.")] = False
+    shadow: Annotated[bool, Field(description="It stands, or stood, in shadow.")] = False
 
 
 class Recall(Record):
@@ -315,6 +316,7 @@ def _described(lake: Lake, seen: Manifest) -> RecalledWindow:
         snapshot_rows=kept.rows if kept else 0,
         snapshot_bytes=kept.bytes if kept else 0,
         must_be_pulled=not lake.exists(f"{workspace}/{snapshot.SNAPSHOT}"),
+        shadow=seen.shadow,
     )
 
 

@@ -16,6 +16,7 @@ from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest, Restoration, Withdrawal
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import has_manifest, load_manifest, write_manifest
+from tasks.core.runs.showing import partition_of
 from tasks.core.storage import Folder, Lake
 
 # What most people read goes first.
@@ -67,7 +68,8 @@ def last_good(lake: Lake, bad: Manifest) -> tuple[Manifest | None, tuple[str, ..
     """
     notes: list[str] = []
     for one in _superseded(lake, bad.job, bad.as_of, notes):
-        if queue.is_recalled(lake, one):
+        # What was in shadow never becomes live this way, nor the other way round.
+        if one.shadow != bad.shadow or queue.is_recalled(lake, one):
             continue
         if damage := _damage(lake, one):
             notes.append(f"run {one.run_id} was not restored: {damage}")
@@ -111,7 +113,7 @@ def _damage(lake: Lake, manifest: Manifest) -> str | None:
 
 def _take_out(lake: Lake, manifest: Manifest, restores: str | None, table: str) -> None:
     """One table's partition to withdrawn/: by a swap with the kept one, where there is one, or by a plain move."""
-    partition = layout.partition(table, manifest.job, manifest.as_of)
+    partition = partition_of(manifest, table)
     aside = f"{layout.withdrawn(manifest.job, manifest.as_of, manifest.run_id)}/{table}"
     if restores is None:
         if holds(lake, partition, manifest.run_id):

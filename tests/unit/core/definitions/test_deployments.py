@@ -113,3 +113,8 @@ def test_whoever_starts_the_worker_a_run_says_often_that_it_lives():
         one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for one in deployments([job()])
     }
     assert every == {"30"}
+
+
+def test_no_module_of_the_folder_that_a_worker_stands_in_takes_another_s_place():
+    safe = {one["work_pool"]["job_variables"]["env"]["PYTHONSAFEPATH"] for one in deployments([job()])}
+    assert safe == {"1"}

@@ -45,6 +45,13 @@ def test_with_nothing_in_its_place_readers_see_nothing():
     assert "Nothing for this window: what it had was withdrawn." in drawn
 
 
+def test_a_window_says_whether_a_database_has_it():
+    assert "<dt>Database</dt><dd><bdi>NOT delivered: &lt;gone&gt;</bdi></dd>" in page(
+        manifest(), delivery="NOT delivered: <gone>"
+    )
+    assert "<dt>Database</dt>" not in page(manifest())
+
+
 def test_a_window_that_waits_says_why():
     assert "version 3 &lt;was&gt; recalled" in page(manifest(), waits="version 3 <was> recalled")
     assert "<dt>Waits</dt>" not in page(manifest())

@@ -9,9 +9,10 @@ from tasks.core.errors import DefinitionError, ReleaseRefused
 from tasks.core.releasing.contents import check_release_name, read_release
 from tasks.core.releasing.installing import _is_older
 from tasks.core.releasing.making import file_name, name_from, project_keys
-from tasks.core.releasing.modules import modules_of
+from tasks.core.releasing.modules import is_custom_expectation, modules_of
 from tasks.core.releasing.secrets import known_secrets, refuse_secrets
 from tasks.core.storage import Folder
+from tests.delivery_tools import a_job
 
 JOB = """
 job: meters
@@ -45,6 +46,33 @@ def project(tmp_path):
     (tmp_path / "ours/data.bin").write_bytes(b"x")
     (tmp_path / "single.py").write_text("x = 1\n")
     return Folder(tmp_path)
+
+
+def test_what_own_modules_import_and_the_custom_expectations_come_along(project, tmp_path):
+    (tmp_path / "ours/model.py").write_text("import single\n")
+    (tmp_path / "expectations").mkdir()
+    (tmp_path / "expectations/never.py").write_text("from thresholds import low\n")
+    (tmp_path / "expectations/meters.json").write_text("{}")
+    (tmp_path / "thresholds.py").write_text("low = 0\n")
+    with_suite = parse_job(
+        f"{JOB.replace('ALLOWED', 'ours.model.Own').replace('ESTIMATOR', 'a:b')}suite: meters\n", where="x"
+    )
+    found = modules_of(with_suite, project)
+    assert found.names == ["ours", "single", "thresholds"]
+    assert set(found.files) == {
+        "ours/__init__.py", "ours/model.py", "single.py", "thresholds.py", "expectations/never.py",
+    }  # fmt: skip
+    without = modules_of(job("ours.model.Own"), project)
+    assert (without.names, "expectations/never.py" in without.files) == (["ours", "single"], False)
+
+
+@pytest.mark.parametrize(
+    ("key", "is_one"),
+    [("expectations/a.py", True), ("expectations/a/b.py", True), ("expectations/__init__.py", False),
+     ("expectations/a.json", False), ("expectations/.a.py", False), ("tasks/a.py", False), ("a.py", False)],
+)  # fmt: skip
+def test_which_files_of_a_release_are_custom_expectations(key, is_one):
+    assert is_custom_expectation(key) is is_one
 
 
 def test_of_installed_packages_nothing_comes_along(project):
@@ -82,6 +110,11 @@ def test_its_queries_and_suites_are_files_of_a_job():
         "expectations/rows.json",
         "expectations/truth.json",
     }
+
+
+def test_the_address_of_the_table_that_gets_the_rows_is_a_secret_too(project, monkeypatch):
+    monkeypatch.setenv("TARGET_URI", "postgresql://ann:hunter22@db/target")
+    assert known_secrets(a_job(), [project]) == {"TARGET_URI": "postgresql://ann:hunter22@db/target"}
 
 
 def test_no_secret_goes_along(project, monkeypatch):

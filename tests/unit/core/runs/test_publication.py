@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.core import layout
-from tasks.core.errors import LakeError, LakeFull
-from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE, TABLES
+from tasks.core.errors import DefinitionError, LakeError, LakeFull
+from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE, SHADOW, TABLES
 from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest, ModelRecord, WindowRecord
 from tasks.core.runs.publication import is_visible, publish_staged, recover, staged
 from tasks.core.runs.run import load_manifest, published_manifest, write_manifest
+from tasks.core.runs.showing import Showing, live_labels, showing, shown_labels, table_of
 from tasks.core.storage import Lake, system
 
 JOB, AS_OF = "late", "2013-07-01"
@@ -75,6 +76,12 @@ class Scene:
     new: dict[str, dict[str, bytes]]
     replaced: str | None
     superseded: tuple[str, ...] = ()
+    had_run: tuple[str, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where the new predictions are to be seen."""
+        return SHADOW if self.intent.shadow else PREDICTIONS
 
     def copy(self, name: str) -> "Scene":
         root = self.lake.root.with_name(name)
@@ -93,7 +100,9 @@ def table(lake: Lake, key: str, value: float, count: int = 3) -> bytes:
     return lake.read_bytes(key)
 
 
-def stage(lake: Lake, run_id: str, values: dict[str, float]) -> tuple[Manifest, dict[str, dict[str, bytes]]]:
+def stage(
+    lake: Lake, run_id: str, values: dict[str, float], *, shadow: bool = False
+) -> tuple[Manifest, dict[str, dict[str, bytes]]]:
     """A workspace as it stands before it is published, its manifest, and what is to be visible."""
     workspace, name = layout.workspace(JOB, AS_OF, run_id), layout.part(run_id)
     for kept in ("snapshot.parquet", "batches/000000.parquet", "batches/000001.parquet", "validated/000000.parquet"):
@@ -101,7 +110,7 @@ def stage(lake: Lake, run_id: str, values: dict[str, float]) -> tuple[Manifest, 
     content = {one: table(lake, f"{staged(workspace, one)}/{name}", values[one]) for one in TABLES}
     files = {
         one: FileRecord(
-            key=f"{layout.partition(one, JOB, AS_OF)}/{name}",
+            key=f"{layout.partition(table_of(one, shadow=shadow), JOB, AS_OF)}/{name}",
             rows=3,
             bytes=len(data),
             sha256=hashlib.sha256(data).hexdigest(),
@@ -122,16 +131,17 @@ def stage(lake: Lake, run_id: str, values: dict[str, float]) -> tuple[Manifest, 
         environment={},
         started_at=START,
         verdict="published",
+        shadow=shadow,
         files=files,
     )
     write_manifest(lake, workspace, manifest.but(verdict=None, files={}))
-    return manifest, {one: {name: data} for one, data in content.items()}
+    return manifest, {table_of(one, shadow=shadow): {name: data} for one, data in content.items()}
 
 
 def visible(lake: Lake) -> dict[str, dict[str, bytes]]:
     """Of each table, the files that a reader of this window finds; no table without the partition's folder."""
     found = {}
-    for one in TABLES:
+    for one in (*TABLES, SHADOW):
         folder = lake.path(layout.partition(one, JOB, AS_OF))
         if folder.exists():
             found[one] = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -180,10 +190,35 @@ def back_to_an_earlier_run(lake: Lake) -> Scene:
     earlier = load_manifest(lake, layout.workspace(JOB, AS_OF, "new"))
     assert (earlier.state, earlier.superseded_by) == ("superseded", "old")
     intent, new = stage(lake, "new", alike(2))
-    return Scene(lake, intent.but(superseded_by="old"), old, new, "old", tuple(lake.files("superseded")))
+    kept = tuple(lake.files("superseded"))
+    return Scene(lake, intent.but(superseded_by="old"), old, new, "old", kept, had_run=("new",))
 
 
-SCENES = [first_publication, republication, over_a_damaged_file, with_the_same_predictions, back_to_an_earlier_run]
+def in_shadow(lake: Lake) -> Scene:
+    """A window in shadow is published in shadow again."""
+    first, old = stage(lake, "old", alike(1), shadow=True)
+    Scene(lake, first, {}, old, None).publish()
+    intent, new = stage(lake, "new", alike(2), shadow=True)
+    return Scene(lake, intent, old, new, "old")
+
+
+def leaving_the_shadow(lake: Lake) -> Scene:
+    """The team switches over: a window in shadow becomes live."""
+    first, old = stage(lake, "old", alike(1), shadow=True)
+    Scene(lake, first, {}, old, None).publish()
+    intent, new = stage(lake, "new", alike(2))
+    return Scene(lake, intent, old, new, "old")
+
+
+SCENES = [
+    first_publication,
+    republication,
+    over_a_damaged_file,
+    with_the_same_predictions,
+    back_to_an_earlier_run,
+    in_shadow,
+    leaving_the_shadow,
+]
 
 
 @pytest.fixture
@@ -227,13 +262,15 @@ def assert_settled(scene: Scene, *, may_be: tuple[str, ...] = ("old", "new")) ->
         assert manifest.finished_at == FINISHED
         assert published_manifest(lake, JOB, AS_OF) == manifest
         assert all(is_visible(lake, manifest, one) for one in TABLES)
-        assert left == {"manifest.json", "snapshot.parquet"}
+        assert left == {"manifest.json", "run.parquet", "snapshot.parquet"}
         assert_kept_aside(scene)
     else:
         assert (manifest.state, manifest.verdict, manifest.finished_at) == ("running", None, None)
-        assert left == {"manifest.json", "snapshot.parquet", "batches", "validated", "staged"}
+        # What has come to a verdict before keeps its row.
+        row = {"run.parquet"} if new_id in (scene.replaced, *scene.had_run) else set()
+        assert left == {"manifest.json", "snapshot.parquet", "batches", "validated", "staged"} | row
         assert lake.names(f"{workspace}/staged") == sorted(TABLES)
-        assert {one: content(lake, staged(workspace, one)) for one in TABLES} == scene.new
+        assert {one: content(lake, staged(workspace, one)) for one in TABLES} == by_name(scene.new)
         if scene.replaced not in (None, new_id):
             assert published_manifest(lake, JOB, AS_OF).run_id == scene.replaced
         else:
@@ -250,8 +287,8 @@ def assert_kept_aside(scene: Scene) -> None:
         assert not lake.exists("superseded")
         return
     kept = layout.superseded(JOB, AS_OF, scene.replaced)
-    if scene.old[PREDICTIONS] != scene.new[PREDICTIONS]:
-        assert {one: content(lake, f"{kept}/{one}") for one in TABLES} == scene.old
+    if scene.old.get(scene.place) != scene.new[scene.place]:
+        assert {one: content(lake, f"{kept}/{one}") for one in TABLES} == by_name(scene.old)
     if scene.replaced != scene.intent.run_id:
         record = load_manifest(lake, kept)
         assert (record.run_id, record.state, record.superseded_by) == (
@@ -260,6 +297,11 @@ def assert_kept_aside(scene: Scene) -> None:
             scene.intent.run_id,
         )
         assert load_manifest(lake, layout.workspace(JOB, AS_OF, scene.replaced)) == record
+
+
+def by_name(tables: dict[str, dict[str, bytes]]) -> dict[str, dict[str, bytes]]:
+    """As they are kept where no reader looks: predictions are predictions there."""
+    return {PREDICTIONS if table == SHADOW else table: files for table, files in tables.items()}
 
 
 def content(lake: Lake, folder: str) -> dict[str, bytes]:
@@ -279,7 +321,7 @@ def test_publishing_that_nobody_kills(scene, atomic, monkeypatch):
     assert done.swapped_atomically is (atomic or scene.replaced is None)
     # The intent first; what explains the predictions before them; the verdict last.
     assert told[0] == ("write", f"runs/late/as_of=2013-07-01/{done.run_id}/manifest.json")
-    assert [key.split("/")[0] for change, key in told if change == "swap"] == ["metrics", "quarantine", "predictions"]
+    assert [key.split("/")[0] for change, key in told if change == "swap"] == ["metrics", "quarantine", scene.place]
     assert told[-1] == told[0]
     # Whoever comes next finds nothing to do.
     told.clear()
@@ -294,14 +336,15 @@ def test_a_kill_at_every_change_is_mended(scene, atomic):
         one = scene.copy(f"killed-{changes}")
         if not killed_after(one, changes, atomic=atomic):
             break
-        seen = visible(one.lake).get(PREDICTIONS)
+        seen = visible(one.lake).get(scene.place)
+        assert scene.replaced is None or not atomic or {PREDICTIONS, SHADOW} & set(visible(one.lake))
         intended = load_manifest(one.lake, layout.workspace(JOB, AS_OF, one.intent.run_id)).state != "running"
         if atomic or scene.replaced is None:
             # A reader finds the one or the other in full at any instant.
-            assert seen in (scene.old.get(PREDICTIONS), scene.new[PREDICTIONS])
+            assert seen in (scene.old.get(scene.place), scene.new[scene.place])
         recover(one.lake, JOB, AS_OF)
         expected = (
-            ("new",) if intended and seen == scene.new[PREDICTIONS] else ("old", "new") if seen is None else ("old",)
+            ("new",) if intended and seen == scene.new[scene.place] else ("old", "new") if seen is None else ("old",)
         )
         outcomes.append(assert_settled(one, may_be=expected))
         if outcomes[-1] == "old":
@@ -316,6 +359,10 @@ def test_a_kill_at_every_change_is_mended(scene, atomic):
     assert outcomes[-1] == "new"
 
 
+# In shadow the steps are those of any republication, in another folder.
+@pytest.mark.parametrize(
+    "scene", [one for one in SCENES if one is not in_shadow], indirect=True, ids=lambda one: one.__name__
+)
 @in_one_step_or_three
 def test_a_kill_of_the_recovery_at_every_step_is_mended_too(scene, atomic):
     recoveries = 0
@@ -342,6 +389,27 @@ def test_the_next_run_does_not_take_a_window_for_finished_whose_publication_was_
     # Metrics and quarantine are new, predictions are old: nobody is told that the new run is published.
     assert visible(lake) == scene.new | {PREDICTIONS: scene.old[PREDICTIONS]}
     assert published_manifest(lake, JOB, AS_OF).run_id == "old"
+
+
+def test_a_live_window_is_not_replaced_from_shadow(lake):
+    scene = republication(lake)
+    with pytest.raises(DefinitionError, match="late 2013-07-01 is live: readers of predictions/ see run old"):
+        replace(scene, intent=scene.intent.but(shadow=True)).publish()
+    assert visible(lake) == scene.old
+    assert load_manifest(lake, layout.workspace(JOB, AS_OF, "new")).state == "running"
+
+
+def test_while_a_window_leaves_the_shadow_it_shows_what_is_live(lake):
+    scene = leaving_the_shadow(lake)
+    assert showing(lake, JOB, AS_OF) == Showing("old", layout.partition(SHADOW, JOB, AS_OF), shadow=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.core.runs.publication._finish", lambda *_: None)
+        scene.publish()
+    assert {PREDICTIONS, SHADOW} <= set(visible(lake))
+    assert showing(lake, JOB, AS_OF) == Showing("new", layout.partition(PREDICTIONS, JOB, AS_OF), shadow=False)
+    assert shown_labels(lake, JOB) == live_labels(lake, JOB) == [AS_OF]
+    recover(lake, JOB, AS_OF)
+    assert assert_settled(scene) == "new"
 
 
 def test_recovering_a_window_that_nobody_ran(lake):

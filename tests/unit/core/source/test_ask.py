@@ -1,6 +1,7 @@
 """A question to the source: the first value of its first row, by the same door as the rows."""
 
 import contextlib
+import datetime as dt
 import sqlite3
 
 import pytest
@@ -12,6 +13,7 @@ from tasks.core.source import ask, problems
 from tasks.core.storage import Folder
 
 DAY = WindowSpec(kind="interval").parse("2013-07-01")
+KNOWN_AT = dt.datetime(2013, 7, 2, 6, 30, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def asked(tmp_path):
         source = SqlSource(
             type="sql", query="SELECT 1", **{"driver": "sqlite", "uri": "w.sqlite", "retries": 0, **fields}
         )
-        return ask(source, query, window=DAY, project=Folder(tmp_path))
+        return ask(source, query, window=DAY, known_at=KNOWN_AT, project=Folder(tmp_path))
 
     return ask_it
 
@@ -40,6 +42,7 @@ def asked(tmp_path):
         ("SELECT 3 UNION ALL SELECT 4", 3),
         ("SELECT :as_of", "2013-07-01"),
         ("SELECT :start || '..' || :end", "2013-07-01 00:00:00..2013-07-02 00:00:00"),
+        ("SELECT :known_at", "2013-07-02 06:30:00"),
     ],
 )
 def test_the_first_value_of_the_first_row(asked, query, answer):

@@ -17,6 +17,7 @@ from tasks.core.source import SourceUnavailable, open_source, problems
 from tasks.core.storage import Folder
 
 DAY = Window("2013-07-01", dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC), dt.datetime(2013, 7, 2, 4, tzinfo=dt.UTC))
+KNOWN_AT = dt.datetime(2013, 7, 2, 6, 30, tzinfo=dt.UTC)
 SNAPSHOT = Window("2013-07-01", DAY.start, DAY.start)
 # One second before the window, its first and its last second, its end, and none.
 TIMES = [
@@ -34,6 +35,7 @@ def opened(folder, columns, *, path="data", window=DAY, event_time=None, batch_r
         FilesSource(type="files", path=path, **{"retries": 0, **fields}),
         query=None,
         window=window,
+        known_at=KNOWN_AT,
         columns=schema,
         event_time=event_time,
         project=Folder(folder),

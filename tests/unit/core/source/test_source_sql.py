@@ -6,17 +6,18 @@ import traceback
 import pyarrow as pa
 import pytest
 
+from tasks.core.definitions.binds import binds_of, spell_binds
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import DefinitionError, JobError, SchemaBlocked, SourceError
 from tasks.core.rows.conform import conform
 from tasks.core.source import SourceUnavailable, open_source, problems, rebatch, retry
-from tasks.core.source.binds import spell_binds
 from tasks.core.source.problems import mask, mask_quoted, secrets_in, whole_address
 from tasks.core.storage import Folder
 
 DAY = Window("2013-07-01", dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC), dt.datetime(2013, 7, 2, 4, tzinfo=dt.UTC))
+KNOWN_AT = dt.datetime(2013, 7, 2, 6, 30, tzinfo=dt.UTC)
 
 
 @pytest.fixture
@@ -45,6 +46,7 @@ def pulled(folder, query, columns, *, window=DAY, batch_rows=1_000, **fields):
         source,
         query=query,
         window=window,
+        known_at=KNOWN_AT,
         columns=schema,
         event_time=None,
         project=Folder(folder),
@@ -142,6 +144,15 @@ def test_the_window_is_bound_as_sqlite_writes_instants(tmp_path, database):
     assert [row["at"].day for row in rows] == [1, 2]
     assert rows[0]["as_of_text"] == "2013-07-01"
     assert rows[0]["next"] == dt.date(2013, 7, 2)
+
+
+def test_what_was_known_is_bound_as_sqlite_writes_instants(tmp_path, database):
+    database.execute("CREATE TABLE t (ingested_at TEXT)")
+    times = ["2013-07-02 06:29:59", "2013-07-02 06:30:00", "2013-07-02 06:30:01"]
+    database.executemany("INSERT INTO t VALUES (?)", [(time,) for time in times])
+    query = "SELECT count(*) AS known, :known_at AS at FROM t WHERE ingested_at <= :known_at"
+    rows, _ = conformed(tmp_path, query, {"known": "int64", "at": "string"})
+    assert rows == [{"known": 2, "at": "2013-07-02 06:30:00"}]
 
 
 def test_a_days_window_in_new_york_follows_the_clock_change(tmp_path, database):
@@ -245,6 +256,7 @@ def numbers(tmp_path, query):
         SqlSource(type="sql", driver="sqlite", uri="w.sqlite", query=query),
         query=query,
         window=DAY,
+        known_at=KNOWN_AT,
         columns=pa.schema([("n", pa.int64())]),
         event_time=None,
         project=Folder(tmp_path),
@@ -328,11 +340,18 @@ def test_only_binds_are_replaced(query, spelt):
     assert spell_binds(query, lambda name: f"<{name}>") == spelt
 
 
+def test_the_binds_of_a_query():
+    query = "SELECT ':name', x::text -- :this\nFROM t WHERE at < :end AND ingested_at <= :known_at AND :end > :start"
+    assert binds_of(query) == {"start", "end", "known_at"}
+    assert binds_of("SELECT :begin") == {"begin"}
+    assert binds_of("") == set()
+
+
 def test_an_unknown_bind_is_named_with_the_way_to_write_a_colon():
     with pytest.raises(JobError) as error:
         spell_binds("SELECT :begin", str)
     assert "binds :begin" in str(error.value)
-    assert ":start, :end, :as_of" in str(error.value)
+    assert ":start, :end, :as_of, :known_at" in str(error.value)
     assert r"\:begin" in str(error.value)
     assert error.value.exit_code == 2
 
@@ -359,6 +378,7 @@ def test_an_address_may_come_from_the_environment_or_a_block(tmp_path, monkeypat
         source,
         query=source.query,
         window=DAY,
+        known_at=KNOWN_AT,
         columns=pa.schema([("n", pa.int64())]),
         event_time=None,
         project=Folder(tmp_path),
@@ -453,6 +473,7 @@ def test_an_error_of_the_callers_is_not_taken_for_the_sources(tmp_path, database
             source,
             query=source.query,
             window=DAY,
+            known_at=KNOWN_AT,
             columns=pa.schema([("n", pa.int64())]),
             event_time=None,
             project=Folder(tmp_path),
@@ -478,6 +499,7 @@ def test_the_connection_is_closed_whether_the_rows_were_read_or_not(tmp_path, da
                 source,
                 query=source.query,
                 window=DAY,
+                known_at=KNOWN_AT,
                 columns=pa.schema([("n", pa.int64())]),
                 event_time=None,
                 project=Folder(tmp_path),

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import zlib
 
 import joblib
@@ -601,6 +602,35 @@ def test_a_name_that_moved_in_another_version_is_explained(marker):
     message = refused(calls("sklearn.ensemble._no_such_module", "Forest"), marker)
     assert "sklearn.ensemble._no_such_module.Forest, which is not here" in message
     assert "register the model again" in message
+
+
+def test_what_a_notebook_or_a_script_defines_is_in_no_file(marker):
+    for module in ("__main__", "__mp_main__"):
+        message = refused(calls(module, "Cyclic"), marker, allowed=[f"{module}.Cyclic"])
+        assert "the model's file names Cyclic of __main__: what was written in a notebook" in message
+        assert "Next: move Cyclic into a module of the project, such as ours/features.py" in message
+
+
+def test_what_cloudpickle_saved_holds_code_and_is_told_so(marker):
+    cloudpickle = pytest.importorskip("cloudpickle")
+    data = cloudpickle.dumps(FunctionTransformer(lambda values: values))
+    message = refused(data, marker, allowed=FORMAT.types_in(data))
+    assert "the model's file was saved by cloudpickle, which puts code into the file" in message
+    assert "save it by joblib.dump" in message
+
+
+def test_what_no_file_can_hold_by_name_is_a_paragraph_and_never_a_pickling_error():
+    class Within:
+        """Of a function, and so of no module."""
+
+    for model in (FunctionTransformer(lambda values: values), threading.Lock(), Within()):
+        with pytest.raises(ModelBlocked) as told:
+            FORMAT.dump(model)
+        what = f"the {type(model).__name__} cannot be kept in a joblib file, which holds classes and functions by their names"
+        assert what in str(told.value)
+        assert "Next: write a lambda, and what is defined within a function or a notebook, as a class" in str(
+            told.value
+        )
 
 
 def test_every_exact_name_of_the_default_list_exists_or_is_of_another_version():

@@ -26,8 +26,9 @@ from tasks.core.definitions.project import Project, parse_job
 from tasks.core.errors import DefinitionError, LakeCorrupt, ModelBlocked
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import load_model
+from tasks.core.models.registering.given import Given, job_of
 from tasks.core.models.registering.model_file import read_model_file
-from tasks.core.models.registering.registration import Given, job_of, register_file, register_twin
+from tasks.core.models.registering.registration import register_file, register_twin
 from tasks.core.models.registering.sample import read_sample
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Folder

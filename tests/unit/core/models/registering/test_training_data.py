@@ -93,6 +93,43 @@ def test_of_intervals_a_row_s_time_says_its_window(tmp_path):
     assert (found.truth - found.table["x"].to_numpy()).tolist() == [0.5] * 5
 
 
+@pytest.mark.parametrize("kind", ["interval", "snapshot"])
+def test_each_window_is_read_as_it_was_known_at_its_own_tick(tmp_path, kind):
+    """The second day's tick comes at 02:30 of the third: what is ingested later is not learnt from, though it is there."""
+    folder = a_project(
+        tmp_path,
+        window={"kind": kind, "every": "1d"},
+        event_time="at" if kind == "interval" else None,
+        schedule={"cron": "30 2 * * *"},
+        source={
+            "type": "sql",
+            "driver": "sqlite",
+            "uri": "patients.sqlite",
+            "query": "SELECT patient, at, (SELECT c.x FROM corrections c WHERE c.patient = f.patient "
+            "AND c.ingested_at <= :known_at ORDER BY c.ingested_at DESC LIMIT 1) AS x FROM figures f "
+            "WHERE date(at) = date(:as_of)",
+        },
+    )
+    night = {"interval": "2024-05-03", "snapshot": "2024-05-02"}[kind]
+    with sqlite3.connect(tmp_path / "patients.sqlite") as database:
+        database.execute("CREATE TABLE corrections (patient, ingested_at, x)")
+        names = [name for (name,) in database.execute("SELECT DISTINCT patient FROM figures")]
+        database.executemany(
+            "INSERT INTO corrections VALUES (?, '2024-04-01 00:00:00', 0)", [(name,) for name in names]
+        )
+        second = [name for name in names if not name.endswith(("1", "3"))]
+        for at, x in ((f"{night} 02:30:00", 1), (f"{night} 02:30:01", 2)):
+            database.executemany("INSERT INTO corrections VALUES (?, ?, ?)", [(name, at, x) for name in second])
+    database.close()
+
+    found, _ = read(folder, WindowRange(first="2024-05-01", last="2024-05-02"))
+
+    # Of the second day b's label is missing.
+    known = dict(zip(found.windows.tolist(), found.table["x"].to_pylist(), strict=True))
+    assert len(found.table) == 3
+    assert known == {"2024-05-01": 0, "2024-05-02": 1}
+
+
 def test_rows_and_labels_that_share_no_key(tmp_path):
     labels = {"query": "SELECT patient || 'x' AS patient, y FROM figures", "target": "y", "type": "float64"}
     with pytest.raises(SourceError, match=r"6 rows and 15 labels share no key"):

@@ -91,6 +91,29 @@ def test_the_last_good_partition_comes_back_in_every_table(lake):
     assert [(one.restores, one.restores_model) for one in record.windows] == [("good", "late/0001")]
 
 
+def test_in_shadow_it_goes_and_comes_back_in_shadow(lake):
+    publish(lake, "good", 1, rows=2, shadow=True)
+    publish(lake, "bad", 2, hour=1, shadow=True)
+
+    (window,) = recall(lake, 2).windows
+
+    assert (window.state, window.restores) == ("withdrawn", "good")
+    assert (seen(lake, layout.SHADOW), seen(lake), withdrawn(lake)) == ([1, 1], [], [2, 2, 2])
+    assert published_manifest(lake, JOB, DAY).shadow
+
+
+def test_what_was_in_shadow_does_not_become_live_by_a_recall(lake):
+    publish(lake, "good", 1, shadow=True)
+    publish(lake, "bad", 2, hour=1)
+
+    (window,) = recall(lake, 2).windows
+
+    assert (window.state, window.restores, window.notes) == ("withdrawn", None, ())
+    assert (seen(lake, layout.SHADOW), seen(lake), withdrawn(lake)) == ([], [], [2, 2, 2])
+    assert queue.labels(lake, JOB) == [DAY]
+    assert lake.exists(f"{layout.superseded(JOB, DAY, 'good')}/{PREDICTIONS}/{layout.part('good')}")
+
+
 def test_of_several_the_latest_that_is_whole_and_not_recalled_comes_back(lake):
     for hour, (run_id, version) in enumerate([("a", 1), ("b", 1), ("c", 3), ("d", 2), ("bad", 4)]):
         publish(lake, run_id, version, hour=hour)

@@ -1,13 +1,19 @@
-"""The binds of a job's query: `:start`, `:end` and `:as_of`. They are handed to the database as values, never as text."""
+"""The binds of a job's query: `:start`, `:end`, `:as_of` and `:known_at`. The database is handed values, never text.
+
+`:known_at` is the instant whose knowledge the window is scored with: the same in each run of the window, and in training.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from tasks.core.definitions.window import Window
 from tasks.core.errors import JobError
 
-BINDS = ("start", "end", "as_of")
+BINDS = ("start", "end", "as_of", "known_at")
+Bound = Mapping[str, dt.datetime | str]
 
 # What may hold a colon that binds nothing comes first, and is passed over whole.
 _TOKENS = re.compile(
@@ -22,6 +28,16 @@ _TOKENS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+def bound_values(window: Window, known_at: dt.datetime) -> Bound:
+    """What each bind stands for: instants, and the window's label."""
+    return {"start": window.start, "end": window.end, "as_of": window.as_of, "known_at": known_at}
+
+
+def binds_of(query: str) -> frozenset[str]:
+    """The names that a query binds, known or not."""
+    return frozenset(token["name"] for token in _TOKENS.finditer(query) if token["name"])
 
 
 def spell_binds(query: str, spell: Callable[[str], str]) -> str:

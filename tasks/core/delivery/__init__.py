@@ -1,0 +1,1 @@
+"""Delivery: what readers of the lake see of a job's windows, in a table of a database too."""

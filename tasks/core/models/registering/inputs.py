@@ -1,0 +1,146 @@
+"""What a model takes: the columns that it names itself or, where it names none, those of the sample that it can score."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.core.definitions.modelling import Prediction
+from tasks.core.errors import DefinitionError
+from tasks.core.models.model_version import InputSchema
+from tasks.core.models.prediction import Elsewhere, LoadedModel, PredictRaised, input_frame
+from tasks.core.models.registering.given import NOTHING, Given, raised
+from tasks.core.models.registering.sample import typed
+
+_TRIED_ROWS = 100
+_UNNAMED = re.compile(r"Column_\d+")
+
+
+def work_out_inputs(opened: LoadedModel, given: Given) -> tuple[InputSchema, pa.Table, tuple[str, ...]]:
+    """The model's columns in its order, the sample's rows of them, and what is to be said of where they come from."""
+    if given.adapter:
+        names, remark = _offered(given)
+        return *typed(given.sample, names, given.job), (f"the adapter is given {_listed(names)}", *remark)
+    named = _named_by(opened.estimator, given)
+    if named is None:
+        return _tried(opened, given)
+    if given.inputs and list(given.inputs) != named:
+        raise DefinitionError(
+            f"the model says itself which columns it takes: {_listed(named)}",
+            state=NOTHING,
+            next_step="leave --input out",
+        )
+    return *typed(given.sample, named, given.job), ()
+
+
+def _named_by(estimator: Any, given: Given) -> list[str] | None:
+    """The names that the model was fitted on, as the sample writes them; None where it does not say."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        names = _names_of_booster(estimator)
+    if names is None:
+        return None
+    # LightGBM writes 'air temp' as 'air_temp'.
+    written = {re.sub(r"\s", "_", name): name for name in given.sample.columns}
+    there = set(given.sample.columns)
+    return [name if name in there else written.get(name, name) for name in map(str, names)]
+
+
+def _names_of_booster(estimator: Any) -> list[str] | None:
+    """Of a bare lightgbm.Booster."""
+    names = getattr(estimator, "feature_name", None)
+    if isinstance(estimator, Elsewhere) or not callable(names):
+        return None
+    found = names()
+    return None if all(_UNNAMED.fullmatch(name) for name in found) else list(found)
+
+
+# -- of a model that does not name its columns --------------------------------------------------------------------------
+
+
+def _tried(opened: LoadedModel, given: Given) -> tuple[InputSchema, pa.Table, tuple[str, ...]]:
+    """The first choice of columns, as a frame or as an array, that the model scores."""
+    count, left_out = _count_of(opened.estimator), _offered(given)[1]
+    choices = [typed(given.sample, names, given.job) for names in _choices(given, count)]
+    first: Exception | None = None
+    # A model that knows how many columns there were, and not their names, was fitted on an array.
+    for container in ("numpy", "pandas") if count is not None else ("pandas", "numpy"):
+        for schema, rows in choices:
+            inputs = schema.model_copy(update={"container": _possible(container, schema)})
+            error = _why_not(opened, given, inputs, rows)
+            if error is None:
+                return inputs, rows, (*_said(inputs, given), *left_out)
+            first = first or error
+    told = PredictRaised(first or "nothing was tried").message
+    raise raised(PredictRaised("; ".join([told, *left_out])), given, opened.estimator) from first
+
+
+def _possible(container: str, inputs: InputSchema) -> str:
+    return "pandas" if any(column.encoding == "category" for column in inputs.columns) else container
+
+
+def _said(inputs: InputSchema, given: Given) -> tuple[str, ...]:
+    if given.inputs:
+        return ()
+    said = f"the model does not name its columns: they are the sample's, in its order: {', '.join(inputs.names)}"
+    # An array has no names, and so no columns too many.
+    return (
+        said if inputs.container == "numpy" else f"{said}. If it needs fewer, --input NAME says which, once for each",
+    )
+
+
+def _count_of(estimator: Any) -> int | None:
+    count = getattr(estimator, "n_features_in_", None)
+    if count is None and not isinstance(estimator, Elsewhere) and callable(getattr(estimator, "num_feature", None)):
+        count = estimator.num_feature()
+    return count
+
+
+def _choices(given: Given, count: int | None) -> list[list[str]]:
+    """The sample's columns without what names or dates a row and, should the model not score these, all of them."""
+    every = _offered(given)[0]
+    of_job = {*given.job.keys, given.job.event_time} if given.job and not given.inputs else set()
+    choices = [one for one in ([name for name in every if name not in of_job], every) if one]
+    fitting = [one for one in choices if count in (len(one), None)]
+    if not fitting:
+        shown = choices[0] if choices else []
+        raise DefinitionError(
+            f"the model takes {count} columns and does not say which; the sample has {len(shown)}: {', '.join(shown)}",
+            state=NOTHING,
+            next_step="say which by --input NAME, once for each, in the order in which it was fitted; or give a sample of "
+            "the model's columns alone, in this order, and the target",
+        )
+    return fitting[:1] if fitting[0] == fitting[-1] else fitting
+
+
+def _offered(given: Given) -> tuple[list[str], tuple[str, ...]]:
+    """All of the sample that can be inputs, and which others are left out: those that a run would not have."""
+    if given.inputs:
+        return list(given.inputs), ()
+    names = [name for name in given.sample.columns if name != given.target]
+    if given.job is None:
+        return names, ()
+    undeclared = [name for name in names if name not in given.job.columns]
+    left_out = f"the sample has columns that the job {given.job.job} does not declare: {_listed(undeclared)}"
+    return [name for name in names if name in given.job.columns], (left_out,) if undeclared else ()
+
+
+def _why_not(opened: LoadedModel, given: Given, inputs: InputSchema, rows: pa.Table) -> Exception | None:
+    """What the model raises on some rows; None where it scores them, or where that shows only later."""
+    outputs = given.job.output.columns if given.job else {"any": Prediction()}
+    method = None if isinstance(opened.estimator, Elsewhere) else next(iter(outputs.values())).method
+    score = getattr(opened.estimator, method, None) if method else None
+    if score is None:
+        return None
+    try:
+        score(input_frame(rows.slice(0, _TRIED_ROWS), inputs))
+    except Exception as error:  # noqa: BLE001 - another choice is tried, or it is told
+        return error
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) or "no column"

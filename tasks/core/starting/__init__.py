@@ -1,0 +1,1 @@
+"""How a project begins: the files of `lamplighter init`."""
