@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from prefect.runtime import flow_run
 
 from tasks.core import layout, logs, progress, provenance
+from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.definitions.schedule import length
 from tasks.core.definitions.window import Window
@@ -42,6 +43,8 @@ from tasks.scheduled import scheduled_at
 from tasks.shards.accepting import accepted_names
 
 NOTHING_MORE = Asked()
+# Of the server that schedules and the machine that scores.
+_CLOCKS_DIFFER = dt.timedelta(minutes=1)
 
 
 @contextlib.contextmanager
@@ -60,6 +63,8 @@ def opened(
     definition = Project(project).load(job)
     window = definition.job.window.parse(as_of)
     started_at = started_at or now()
+    if not asked.dry_run:
+        _refuse_future(definition.job, window, started_at)
     with lake.lock(
         layout.dry_run_lock(job, as_of) if asked.dry_run else layout.lock(job, as_of),
         holder=f"run {flow_run.name or 'unnamed'}, started {started_at:%H:%M:%S} UTC",
@@ -119,6 +124,18 @@ def reopened(job: str, as_of: str) -> Iterator[Run]:
 def now() -> dt.datetime:
     """The present, in UTC: read here, and an argument everywhere below."""
     return dt.datetime.now(dt.UTC)
+
+
+def _refuse_future(job: Job, window: Window, at: dt.datetime) -> None:
+    """DefinitionError for a snapshot whose instant has not come: what is there now would stand for it, for ever."""
+    comes_at = job.known_at(window)
+    if job.window.kind == "snapshot" and comes_at > at + _CLOCKS_DIFFER:
+        raise DefinitionError(
+            f"{job.job} {window.as_of} is the snapshot of {comes_at:%Y-%m-%d %H:%M} UTC, which has not come yet",
+            state="nothing was started",
+            next_step=f"lamplighter score {job.job} --as-of {window.as_of} --dry-run; or give a window that has begun: "
+            f"--as-of {job.window.containing(at).as_of}",
+        )
 
 
 def _trigger(lake: Lake, definition: Definition, as_of: str, asked: Asked) -> Trigger:

@@ -117,13 +117,22 @@ def _tell_recall(record: Recall, named_now: set[str]) -> None:
         table(("job", "window", "rows", "its rows are", "readers see"), lines(rows), numbers=("rows",))
     _tell_notes(record)
     for alias in sorted(set(record.aliases) - named_now):
-        option = "" if alias == "production" else f" --alias {alias}"
-        paragraph(
-            f"No version is {alias} of {record.model} now. "
-            f'Next: lamplighter rollback {record.model}{option} --reason "version {record.version} was recalled"'
-        )
+        paragraph(f"No version is {alias} of {record.model} now. Next: {_successor(record, alias)}")
     for job in sorted({one.job for one in record.windows if one.state in ("withdrawn", "kept")}):
         paragraph(f"Then: lamplighter backfill {job} --queued")
+
+
+def _successor(record: Recall, alias: str) -> str:
+    """The command that lets the alias name a version again: one that it named before, another one, or a new one."""
+    registry, model = the_registry(), record.model
+    recalled = registry.recalled(model)
+    option = "" if alias == "production" else f" --alias {alias}"
+    reason = f'--reason "version {record.version} was recalled"'
+    if any(one.alias == alias and one.version and one.version not in recalled for one in registry.history(model)):
+        return f"lamplighter rollback {model}{option} {reason}"
+    if left := [number for number in registry.numbers(model) if number not in recalled]:
+        return f"lamplighter promote {model} --version {left[-1]}{option} {reason}"
+    return f"lamplighter register {model} --model FILE --reference SAMPLE.parquet, of a version that is right"
 
 
 def _tell_notes(record: Recall) -> None:

@@ -106,6 +106,16 @@ def test_past_window_of_a_source_that_knows_the_present_only_is_refused(patients
     assert "current_only" in state.message
 
 
+def test_a_snapshot_of_an_instant_that_has_not_come_is_not_published(patients):
+    folder, _, _ = patients
+
+    state = _score("2099-01-05")
+
+    assert state.name == "Failed"
+    assert "2099-01-04 23:00 UTC, which has not come yet" in state.message
+    assert not (folder / "lake/predictions").exists()
+
+
 def test_past_window_is_scored_again_from_its_own_snapshot(patients, monkeypatch):
     folder, frame, _ = patients
     lake = Lake(folder / "lake")

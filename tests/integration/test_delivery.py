@@ -160,7 +160,7 @@ def test_a_run_brings_others_up_too_but_not_all_at_once(lake, job, table, monkey
     publish(lake, job, DAY, "r9", 1)
     done = Deliverer(lake, job).deliver([DAY], others=3)
     assert (sorted(table()), done.left) == (["2024-04-01", "2024-04-02", "2024-04-03", DAY], 4)
-    assert str(done).endswith("windows 4 delivered; 4 more are behind: lamplighter deliver churn")
+    assert str(done).endswith("4 windows delivered; 4 more are behind: lamplighter deliver churn")
     assert (
         state.shortfall(lake, job, "2024-04-07")
         == f"its rows were not yet delivered to the table {job.output.sql.table}"

@@ -77,7 +77,7 @@ def test_a_window_is_published_and_in_the_database_and_so_it_stays(world, table,
     assert table() == {DAY: (150, "readings/0001")}
     assert lamplighter("deliver", "readings")[:2] == (
         0,
-        "readings to the table analytics.scores: windows 1 there already.\nNext: lamplighter status readings\n",
+        "readings to the table analytics.scores: 1 window there already.\nNext: lamplighter status readings\n",
     )
 
 
@@ -125,7 +125,7 @@ def test_the_command_brings_up_what_is_behind(world, table, lamplighter, monkeyp
     assert (code, [one["outcome"] for one in json.loads(out)["windows"]]) == (0, ["delivered"])
     assert "100 rows of run" in page(world, NEXT_DAY)
     code, out, _ = lamplighter("deliver", "readings")
-    assert (code, "windows 1 delivered, 1 there already" in out) == (0, True)
+    assert (code, "1 window delivered, 1 window there already" in out) == (0, True)
     assert sorted(table()) == [DAY, NEXT_DAY]
 
     assert lamplighter("deliver", "readings", "--as-of", "yesterday")[0] == 2

@@ -23,6 +23,7 @@ from tasks.core.delivery.postgresql import NOTHING, Entry, Target
 from tasks.core.delivery.state import Delivery, Wanted
 from tasks.core.errors import DefinitionError, LamplighterError, NotDelivered
 from tasks.core.logs import log
+from tasks.core.pages import wording
 from tasks.core.runs.manifest import Record
 from tasks.core.runs.run import has_manifest
 from tasks.core.source.address import Address, BlockReader, address_of
@@ -63,9 +64,9 @@ class Round(Record):
     def __str__(self) -> str:
         words = {"delivered": "delivered", "removed": "taken out", "already": "there already", "failed": "failed"}
         counts = [(sum(one.outcome == outcome for one in self.windows), said) for outcome, said in words.items()]
-        parts = ", ".join(f"{count:,} {said}" for count, said in counts if count)
+        parts = ", ".join(f"{wording.plural(count, 'window')} {said}" for count, said in counts if count)
         more = f"; {self.left:,} more are behind: lamplighter deliver {self.job}" if self.left else ""
-        return f"{self.job} to the table {self.table}: {f'windows {parts}' if parts else 'no window to deliver'}{more}"
+        return f"{self.job} to the table {self.table}: {parts or 'no window to deliver'}{more}"
 
 
 def target_of(job: Job) -> SqlTable:

@@ -29,7 +29,7 @@ pc: Any = pyarrow.compute
 
 LEDGER = "lamplighter_deliveries"
 _STAGED = "lamplighter_staged"
-_TIMED_OUT, _NOT_PERMITTED = "57014", "42501"
+_TIMED_OUT, _NOT_PERMITTED, _NO_SCHEMA = "57014", "42501", "3F000"
 _LEDGER_COLUMNS = (
     "job text NOT NULL, as_of text NOT NULL, table_name text NOT NULL, run_id text, rows bigint NOT NULL, sha256 text, "
     "delivered_at timestamptz NOT NULL, PRIMARY KEY (job, as_of, table_name)"
@@ -304,12 +304,17 @@ class Target:
                 next_step="find out what holds the table, or raise output.sql.statement_timeout_seconds",
             )
         told = self._address.without_secrets(primary_message(error))
-        permitted = "let this user make tables in that schema, and select, insert, update and delete there"
         return problem(
             f"the delivery to {table} of {where} failed: {told}",
             transient=is_passing(error),
-            next_step=permitted if state_of(error) == _NOT_PERMITTED else "",
+            next_step=self._remedy(state_of(error)),
         )
+
+    def _remedy(self, state: str) -> str:
+        if state == _NOT_PERMITTED:
+            return "let this user make tables in that schema, and select, insert, update and delete there"
+        schema, dot, _ = self._sql.table.rpartition(".")
+        return f"make the schema: CREATE SCHEMA {quoted(schema)}" if dot and state == _NO_SCHEMA else ""
 
 
 class _Watched:

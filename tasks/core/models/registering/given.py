@@ -65,6 +65,9 @@ def job_of(project: Project, model: str, job: str) -> Job | None:
             state=NOTHING,
             next_step="say with --job whose columns and outputs the version is to have",
         )
+    if not naming and model in project.job_names():
+        # Most name both alike: where that file is broken, it says so, and no version is made without its columns.
+        project.load(model, suites=False)
     return naming[0] if naming else None
 
 
