@@ -53,18 +53,19 @@ class Sweep:
         self.seconds = time.monotonic() - started
 
     def short(self) -> None:
-        """Every change of a first run; of one that replaces another those of its publication, and of its quarantine."""
-        self.kill_at_changes()
-        for number, at in zip(itertools.cycle((errno.ENOSPC, errno.EIO)), _spread(len(self.points), 6), strict=False):
+        """A third of the changes, and some faults."""
+        self.kill_at_changes(every=3)
+        for number, at in zip(itertools.cycle((errno.ENOSPC, errno.EIO)), _spread(len(self.points), 4), strict=False):
             self.fail_at(at, number, persistent=number == errno.ENOSPC)
-        self.kill_in_a_row(4)
+        self.kill_in_a_row(3)
 
-    def kill_at_changes(self) -> None:
+    def kill_at_changes(self, *, every: int = 1) -> None:
+        """Every change of a first run; of one that replaces another those of its publication, and of its quarantine."""
         changes = [n for n, point in enumerate(self.points, 1) if point.startswith("after ")]
         if self.bench.case.rescore:
             staged = min(n for n in changes if "staged/" in self.points[n - 1])
             changes = [n for n in changes if n > staged or ".rejects" in self.points[n - 1]]
-        for at in changes:
+        for at in changes[self.random.randrange(every) :: every]:
             self.kill_at(at)
 
     def long(self, *, every: bool) -> None:

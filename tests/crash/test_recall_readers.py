@@ -78,7 +78,11 @@ def wait_for_reads(done):
 
 
 @pytest.mark.parametrize(
-    "reads", [[with_polars, with_duckdb], [with_pandas, with_pyarrow]], ids=["polars and duckdb", "pandas and pyarrow"]
+    "reads",
+    [
+        pytest.param([with_polars, with_duckdb], id="polars and duckdb", marks=pytest.mark.extras),
+        pytest.param([with_pandas, with_pyarrow], id="pandas and pyarrow"),
+    ],
 )
 def test_no_withdrawn_row_is_read_after_its_recall_and_never_a_part(lake, reads, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: None)  # Readers do not wait for the disk, nor does this.

@@ -93,7 +93,7 @@ def test_a_command_shows_its_paragraph_and_no_line(lamplighter, monkeypatch):
     code, out, err = lamplighter("score", "readings", "--as-of", DAY)
 
     assert (code, err) == (0, "")
-    assert len(out.splitlines()) == 1
+    assert [line.partition(":")[0] for line in out.splitlines()] == [f"readings {DAY}", "Next"]
 
     monkeypatch.setenv("LAMPLIGHTER_LOG_LEVEL", "info")
     code, out, err = lamplighter("score", "readings", "--as-of", DAY, "--rescore", "to see its lines")

@@ -288,6 +288,7 @@ def adapted(lamplighter, world):
     return out
 
 
+@pytest.mark.extras
 def test_adapters_score_in_child_processes_and_a_row_on_which_one_raises_is_quarantined(adapted, world):
     assert "Before the model stands own_flows.features:to_input: it is given a frame of these inputs." in adapted
     assert (

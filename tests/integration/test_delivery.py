@@ -559,6 +559,7 @@ def test_two_that_share_no_lock_do_not_mix(job, table, ledger, schema):
     assert (count, table()) == (50 * number, {DAY: (50 * number, 50.0 * number * number)})
 
 
+@pytest.mark.extras
 def test_readers_see_the_old_rows_or_the_new_and_never_a_mixture(lake, job, postgresql, schema):
     publish(lake, job, DAY, "r0", 1000, 1.0)
     Deliverer(lake, job).deliver([DAY])

@@ -1,6 +1,7 @@
 """What is built is what runs: the wheel alone, away from the checkout, has all that its commands need."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -28,7 +29,11 @@ def unpacked(tmp_path_factory):
 
 def _python(code: str, site: pathlib.Path, cwd: pathlib.Path) -> str:
     start = f"import sys; sys.path.insert(0, {str(site)!r}); import tasks; assert tasks.__file__.startswith({str(site)!r}); "
-    done = subprocess.run([sys.executable, "-c", start + code], cwd=cwd, capture_output=True, text=True, check=False)
+    # Of where other tests have set a project.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LAMPLIGHTER_")}
+    done = subprocess.run(
+        [sys.executable, "-c", start + code], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -17,11 +17,11 @@ CHECKOUT = own_code.package_folder("tasks").root.parent
 
 
 @pytest.fixture(autouse=True)
-def _as_it_was():
-    """What a test joins is left again."""
-    before = own_code.joined()
+def _alone():
+    """What other tests have joined is left before, and what a test joins after."""
+    own_code.join(Folder(CHECKOUT))
     yield
-    own_code.join(before or Folder(CHECKOUT))
+    own_code.join(Folder(CHECKOUT))
 
 
 def made(folder, files):
@@ -58,7 +58,9 @@ def test_of_two_projects_the_last_joined_counts(tmp_path):
         own_code.imported("ours_b")
 
 
-def test_lamplighters_own_stay_its_own(tmp_path):
+def test_lamplighters_own_stay_its_own(tmp_path, monkeypatch):
+    # Another test may have imported the checkout's.
+    monkeypatch.delitem(sys.modules, "expectations.consistent_schedule", raising=False)
     project = made(tmp_path, {"expectations/consistent_schedule.py": "ours = True\n", "expectations/more.py": ""})
     own_code.join(project)
     assert own_code.package_folder("expectations").root == CHECKOUT / "expectations"

@@ -179,7 +179,7 @@ def test_a_child_that_dies_is_told_with_its_batch_and_its_end(two, function, arg
 
 def test_a_child_that_died_while_it_waited_is_replaced_in_silence(two):
     pid = two.call("a batch", process_id)
-    (waiting,) = (one for kind, (*_, one) in workers._idle.items() if kind[:2] == ("", threads_of(2)))
+    (waiting,) = (one for some in workers._idle.values() for one in some if pid in one._processes)
     os.kill(pid, signal.SIGKILL)
     until(lambda: waiting._flags.broken)
     other = two.call("a batch", process_id)

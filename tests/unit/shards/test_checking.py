@@ -110,6 +110,7 @@ def test_a_module_of_expectations_that_fails_hurts_the_jobs_with_a_suite_alone(m
     assert "RuntimeError: not today" in found["with_suite"]
 
 
+@pytest.mark.extras
 def test_a_suite_names_the_project_s_own_expectation(made):
     made.write(
         "expectations/never_negative.py",
