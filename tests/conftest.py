@@ -13,7 +13,7 @@ if "PYTEST_XDIST_WORKER" in os.environ and importlib.util.find_spec("pyspark"):
     gx.great_expectations()
 
 # Nothing in these runs without the extras, and where those are left out there is nothing to skip.
-OF_EXTRAS = {"test_nnef_format.py", "test_onnx_format.py", "test_skops_format.py"}
+OF_EXTRAS = {"test_lightgbm.py", "test_nnef_format.py", "test_onnx_format.py", "test_skops_format.py"}
 
 IDLE_SERVICES = (
     "CANCELLATION_CLEANUP",

@@ -81,7 +81,7 @@ def wait_for_reads(done):
     "reads",
     [
         pytest.param([with_polars, with_duckdb], id="polars and duckdb", marks=pytest.mark.extras),
-        pytest.param([with_pandas, with_pyarrow], id="pandas and pyarrow"),
+        pytest.param([with_pandas, with_pyarrow], id="pandas and pyarrow", marks=pytest.mark.extras),
     ],
 )
 def test_no_withdrawn_row_is_read_after_its_recall_and_never_a_part(lake, reads, monkeypatch):

@@ -229,6 +229,7 @@ def test_what_goes_out_can_be_accepted_too(world):
     assert world.published().output_suite.expectations[0].consequence == "accepted"
 
 
+@pytest.mark.extras
 def test_the_volume_can_be_accepted_where_it_can_block(world):
     days = ("2024-05-01", "2024-05-02", "2024-05-03", "2024-05-04")
     world.write_rows(pd.concat([readings(200 if day != days[-1] else 20, day) for day in days]))

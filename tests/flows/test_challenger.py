@@ -79,6 +79,7 @@ def test_the_file_explains_itself_and_has_the_columns_of_the_predictions(world, 
     assert record(world).file.sha256 == hashlib.sha256(data).hexdigest()
 
 
+@pytest.mark.extras
 def test_many_batches_in_children_give_the_rows_of_one(world, named):
     world.change_job(suite=None)
     named(logistic_model(), FEATURES, sample=numbered())

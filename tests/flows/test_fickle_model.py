@@ -110,6 +110,7 @@ def test_a_mended_model_is_another_version_and_scores_all(fickle):
     assert fickle.published().run_id != failed
 
 
+@pytest.mark.extras
 def test_a_model_that_never_ends_is_ended_and_the_next_run_goes_on(fickle):
     (fickle.folder / "fickle/hang").write_text("25")
     # Long enough for a child to start and import; the hanging batch would take ten minutes.
@@ -145,6 +146,7 @@ flows.score.score.fn.__wrapped__("readings", sys.argv[1], "")
 """
 
 
+@pytest.mark.extras
 def test_children_end_with_a_parent_that_was_killed(fickle):
     """Else they hold memory for ten minutes, and one that hangs for ever; and write where the next run works."""
     (fickle.folder / "fickle/hang").write_text("25")

@@ -191,6 +191,7 @@ def test_batches_of_1_7_and_1000_rows_agree(world):
         pd.testing.assert_frame_equal(other.drop(columns="probability"), found[0].drop(columns="probability"))
 
 
+@pytest.mark.extras
 def test_one_worker_and_two_write_the_same_bytes(world, stopped_clock):
     found = []
     for workers in (1, 2):

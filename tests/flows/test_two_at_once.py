@@ -91,6 +91,7 @@ def _first_and_one_that_waits(world, start):
     return first, second
 
 
+@pytest.mark.extras
 def test_a_second_that_may_wait_finds_the_window_published(world, start):
     first, second = _first_and_one_that_waits(world, start)
 
@@ -102,6 +103,7 @@ def test_a_second_that_may_wait_finds_the_window_published(world, start):
     _is_published_once(world)
 
 
+@pytest.mark.extras
 def test_a_second_that_waits_takes_over_when_the_first_is_killed(world, start):
     first, second = _first_and_one_that_waits(world, start)
 
