@@ -67,7 +67,7 @@ def last_good(lake: Lake, bad: Manifest) -> tuple[Manifest | None, tuple[str, ..
     And, for each later one that was passed over because it is damaged, a sentence that says so.
     """
     notes: list[str] = []
-    for one in _superseded(lake, bad.job, bad.as_of, notes):
+    for one in _superseded(lake, bad, notes):
         # What was in shadow never becomes live this way, nor the other way round.
         if one.shadow != bad.shadow or queue.is_recalled(lake, one):
             continue
@@ -83,8 +83,21 @@ def holds(lake: Folder, folder: str, run_id: str) -> bool:
     return layout.part(run_id) in lake.names(folder)
 
 
-def _superseded(lake: Lake, job: str, as_of: str, notes: list[str]) -> list[Manifest]:
-    """What the window showed before, the latest first."""
+def _superseded(lake: Lake, bad: Manifest, notes: list[str]) -> list[Manifest]:
+    """What the window showed before, the latest first: what it replaced, what that had replaced, and so on.
+
+    Clocks may differ between machines: they only order what no such chain leads to.
+    """
+    found = {one.run_id: one for one in _kept(lake, bad.job, bad.as_of, notes)}
+    in_order, replaced = list[Manifest](), bad.replaces
+    while one := found.pop(replaced or "", None):
+        in_order.append(one)
+        replaced = one.replaces
+    return in_order + sorted(found.values(), key=lambda one: one.finished_at or _NEVER, reverse=True)
+
+
+def _kept(lake: Lake, job: str, as_of: str, notes: list[str]) -> list[Manifest]:
+    """The records of what the window showed before."""
     found = []
     for run_id in lake.names(layout.superseded_runs(job, as_of)):
         kept = layout.superseded(job, as_of, run_id)
@@ -94,7 +107,7 @@ def _superseded(lake: Lake, job: str, as_of: str, notes: list[str]) -> list[Mani
         # A disk that fails is no damage: what cannot be read now may be read by the next attempt.
         except LakeCorrupt as error:
             notes.append(f"run {run_id} was not restored: {error.failed}")
-    return sorted(found, key=lambda one: one.finished_at or _NEVER, reverse=True)
+    return found
 
 
 def _damage(lake: Lake, manifest: Manifest) -> str | None:

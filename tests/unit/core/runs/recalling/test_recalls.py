@@ -114,6 +114,18 @@ def test_what_was_in_shadow_does_not_become_live_by_a_recall(lake):
     assert lake.exists(f"{layout.superseded(JOB, DAY, 'good')}/{PREDICTIONS}/{layout.part('good')}")
 
 
+def test_what_was_replaced_last_comes_back_whatever_the_clocks_said(lake):
+    add_versions(lake, 3)
+    set_alias(lake, 3)
+    publish(lake, "run1", 1, hour=5)  # On a machine whose clock is ahead.
+    publish(lake, "run2", 2, hour=3)
+    publish(lake, "run3", 3, hour=6)
+
+    found = recall(lake, 3)
+
+    assert [one.restores for one in found.windows] == ["run2"]
+
+
 def test_of_several_the_latest_that_is_whole_and_not_recalled_comes_back(lake):
     for hour, (run_id, version) in enumerate([("a", 1), ("b", 1), ("c", 3), ("d", 2), ("bad", 4)]):
         publish(lake, run_id, version, hour=hour)
