@@ -6,7 +6,7 @@ from prefect import flow
 from flows.parameters import KeepUntilReplaced, ModelName, PlanOnly, Repull, Version, Why
 from tasks.core.runs.recalling.recalls import Recall, check_complete
 from tasks.deliver import check_delivered, deliver_touched
-from tasks.latest import keep_latest_again
+from tasks.latest import check_latest, keep_latest_again
 from tasks.outcome import told_as_state
 from tasks.recall import foresee, withdraw
 from tasks.report import report_again
@@ -27,8 +27,8 @@ def recall(
     if plan:
         return foresee(model, version, keep_until_replaced)
     record = withdraw(model, version, reason, keep_until_replaced, repull)
-    keep_latest_again(record.touched)
+    left = keep_latest_again(record.touched)
     delivered = deliver_touched(record)
     report_again(record.touched)
     report_model(model)
-    return check_delivered(check_complete(record), delivered)
+    return check_delivered(check_latest(check_complete(record), left), delivered)

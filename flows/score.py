@@ -52,8 +52,8 @@ def score(
     with (
         watched(job, as_of),
         reported(job, as_of, dry_run=dry_run),
-        latest_kept(job, dry_run=dry_run),
         caught_up(job, as_of, dry_run=dry_run),
+        latest_kept(job, dry_run=dry_run),
         opened(job, as_of, asked) as planned,
     ):
         check(planned)

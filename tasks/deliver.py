@@ -5,11 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.delivery import state
 from tasks.core.delivery.delivering import Deliverer, Outcome, Round, target_of
-from tasks.core.errors import DefinitionError, LamplighterError, NotDelivered, NothingToDo, WindowFinished
+from tasks.core.errors import (
+    DefinitionError,
+    LamplighterError,
+    NotDelivered,
+    NothingToDo,
+    WindowBusy,
+    WindowFinished,
+)
 from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling.recalls import Recall
@@ -40,7 +48,10 @@ def deliver_windows(job: str, windows: Sequence[str], others: int = 0) -> Round:
 
 def deliver(run: Run) -> None:
     """Delivers the run's window, and then others that are behind. Raises nothing: what could not be done is in the lake's record."""
-    if run.is_dry_run or not state.delivers(run.job):
+    if run.is_dry_run or not state.delivers(run.lake, run.job):
+        return
+    # The rows of a run in shadow go nowhere; what was live before may still have to go.
+    if run.job.output.shadow and state.shortfall(run.lake, run.job, run.window.as_of) is None:
         return
     _try_to_deliver(run.job, run.window.as_of)
 
@@ -64,6 +75,7 @@ def caught_up(job: str, as_of: str, *, dry_run: bool = False) -> Iterator[None]:
     """Of a window that is published already, and not in the database, the delivery is tried again.
 
     NotDelivered where that fails: a run that was killed, or failed so, is not told by the next one that all is well.
+    What else the block raises stays what is raised: it may have ended the publication that a killed run had begun.
     """
     try:
         yield
@@ -77,24 +89,69 @@ def caught_up(job: str, as_of: str, *, dry_run: bool = False) -> Iterator[None]:
             _try_to_deliver(definition, as_of)
             _refuse(lake, definition, as_of)
         raise
+    except (WindowBusy, NotDelivered):
+        # Whoever holds the window delivers it; and what was tried is not tried again.
+        raise
+    except Exception:
+        if not dry_run:
+            _follow(job, as_of)
+        raise
+
+
+def _follow(job: str, as_of: str) -> None:
+    """Delivers a window if it is behind; raises nothing."""
+    settings = Settings()
+    lake = Lake(settings.lake)
+    with contextlib.suppress(LamplighterError):
+        definition = Project(Folder(settings.project)).load(job, suites=False).job
+        if state.shortfall(lake, definition, as_of) is not None:
+            _try_to_deliver(definition, as_of)
 
 
 def deliver_touched(record: Recall) -> list[Round | NotDelivered]:
-    """Brings the windows of a recall up, job by job; one whose database fails keeps no other from it."""
+    """Brings the windows of a recall up, job by job; one whose database fails keeps no other from it.
+
+    Of each job whose database may have withdrawn rows still there is a NotDelivered.
+    """
     settings = Settings()
-    project, ended = Project(Folder(settings.project)), list[Round | NotDelivered]()
-    known = project.job_names()
-    for name in sorted({job for job, _ in record.touched if job in known}):
+    project, lake, ended = Project(Folder(settings.project)), Lake(settings.lake), list[Round | NotDelivered]()
+    for name in sorted({job for job, _ in record.touched}):
+        windows = [as_of for one, as_of in record.touched if one == name]
         try:
             job = project.load(name, suites=False).job
-            if state.delivers(job):
-                ended.append(_deliver(name, [as_of for one, as_of in record.touched if one == name]))
+        except LamplighterError as error:
+            ended += _left_behind(lake, record, name, windows, error.failed)
+            continue
+        try:
+            if state.delivers(lake, job):
+                ended.append(_deliver(name, windows))
+            else:
+                ended += _left_behind(lake, record, name, windows, "its output.sql names no table")
         except NotDelivered as error:
             ended.append(error)
         except LamplighterError as error:
-            # Of a job whose definition is broken nobody knows whether it has a database.
-            log.warning("%s was not delivered: %s", name, error)
+            next_step = f"{error.next_step.rstrip(' .;') or 'mend that'}; then: lamplighter deliver {name}"
+            ended.append(NotDelivered(f"{name}: {error.failed}", next_step=next_step))
     return ended
+
+
+def _left_behind(lake: Lake, record: Recall, job: str, windows: Sequence[str], why: str) -> list[NotDelivered]:
+    """A failure where a job that is no longer delivered has left withdrawn rows in a database, by the lake's records."""
+    tables = {as_of: found for as_of in windows if (found := state.may_have_withdrawn(lake, job, as_of))}
+    if not tables:
+        return []
+    named = sorted({table for found in tables.values() for table in found})
+    version = f"{record.model}/{record.version:04d}"
+    # For a person to look at.
+    sql = " ".join(f"DELETE FROM {table} WHERE model_version = '{version}';" for table in named)  # noqa: S608
+    return [
+        NotDelivered(
+            f"the rows of {job} {', '.join(list(tables)[:_MOST_NAMED])}{', ...' if len(tables) > _MOST_NAMED else ''} were "
+            f"delivered to {', '.join(named)}, from where they cannot be taken: {why}",
+            next_step=f"mend deployments/jobs/{job}.yaml; then: lamplighter deliver {job}; or, if it is no more, in its "
+            f"database: {sql} and remove the folder {lake.path(layout.deliveries(job))}",
+        )
+    ]
 
 
 def check_delivered(record: Recall, ended: Sequence[Round | NotDelivered]) -> Recall:
@@ -118,9 +175,9 @@ def deliver_all(job: str, as_of: str | None = None) -> Round:
     target_of(definition)
     if as_of is not None:
         definition.window.parse(as_of)
-    if not state.delivers(definition):
-        return Round(job=job, table=target_of(definition).table)
     lake = Lake(settings.lake)
+    if not state.delivers(lake, definition):
+        return Round(job=job, table=target_of(definition).table)
     if not lake.exists(""):
         raise DefinitionError(
             f"there is no lake in {lake.root}, so nothing can be delivered from there",
@@ -131,7 +188,7 @@ def deliver_all(job: str, as_of: str | None = None) -> Round:
         return Deliverer(lake, definition, read_block=secret_address).deliver_all(as_of)
     except LamplighterError as error:
         error.state = "what is published in the lake stands, and the database has what it had"
-        error.next_step = f"{error.next_step.rstrip('. ') or 'mend that'}; then: lamplighter deliver {job}"
+        error.next_step = f"{error.next_step.rstrip(' .;') or 'mend that'}; then: lamplighter deliver {job}"
         raise
 
 

@@ -21,7 +21,7 @@ from tasks.core.models.registry import Registry
 from tasks.core.pages.wording import plural
 from tasks.core.rows import snapshot
 from tasks.core.rows.changes import common_columns
-from tasks.core.rows.comparing import Batches, Comparison, Pair, Rows, compare_rows
+from tasks.core.rows.comparing import Batches, Comparison, Pair, Rows, SideCounts, compare_rows
 from tasks.core.rows.differing import ColumnTally
 from tasks.core.runs.manifest import Manifest, SnapshotRecord
 from tasks.core.runs.run import as_of_labels, published_manifest
@@ -51,6 +51,7 @@ class LeakCheck:
     keys: tuple[str, ...]
     features: frozenset[str]
     comparison: Comparison
+    tolerance: float
     notes: tuple[str, ...]
 
     @property
@@ -67,7 +68,9 @@ class LeakCheck:
     @property
     def leaks(self) -> bool:
         both = self.comparison
-        return bool(self.leaking or both.ours.alone or both.theirs.alone or both.ours.repeated != both.theirs.repeated)
+        return bool(
+            self.leaking or both.ours.alone or both.theirs.alone or _left_out(both.ours) != _left_out(both.theirs)
+        )
 
     def share(self, one: ColumnTally) -> float:
         """The part of the rows that are there then and now in which it differs."""
@@ -77,9 +80,11 @@ class LeakCheck:
     def sentence(self) -> str:
         both = self.comparison
         if not self.leaks:
+            out = sum(_left_out(both.ours))
+            looked = f"{plural(both.pairs, 'row')} ({out:,} left out)" if out else plural(both.pairs, "row")
             return (
-                f"No feature of {self.job} {self.as_of} is different from what was known then: "
-                f"{plural(both.ours.rows, 'row')}, {plural(len(self.features), 'feature')}."
+                f"No feature of {self.job} {self.as_of} is different from what was known then: {looked}, "
+                f"{plural(len(self.features), 'feature')}."
             )
         said = [f"{one.ours} in {plural(one.differing, 'row')} ({self.share(one):.2%})" for one in self.leaking]
         more = f" and {len(said) - _MOST_NAMED} more" if len(said) > _MOST_NAMED else ""
@@ -89,8 +94,13 @@ class LeakCheck:
             for count, what in ((both.ours.alone, "are gone"), (both.theirs.alone, "have come since"))
             if count
         ]
-        apart = both.theirs.repeated - both.ours.repeated
-        again = [f"{abs(apart):,} {'more' if apart > 0 else 'fewer'} rows share their key"] if apart else []
+        again = [
+            f"{abs(now - then):,} {'more' if now > then else 'fewer'} rows {what}"
+            for then, now, what in zip(
+                _left_out(both.ours), _left_out(both.theirs), ("share their key", "have no key"), strict=True
+            )
+            if now != then
+        ]
         return (
             f"{self.job} {self.as_of} leaks: {'; '.join([*([named] if said else []), *rows, *again])}. A model that is "
             "trained on this window now learns from what no run could have known."
@@ -112,7 +122,12 @@ class LeakCheck:
         return f"let each table that the query reads be filtered by the time of ingestion, ingested_at <= :known_at; then: {again}"
 
 
-def leak_check(job: str, as_of: str | None) -> LeakCheck:
+def _left_out(side: SideCounts) -> tuple[int, int]:
+    """Rows that cannot be paired: those that share their key, and those without one."""
+    return side.repeated, side.without_key
+
+
+def leak_check(job: str, as_of: str | None, tolerance: float = 1e-9) -> LeakCheck:
     """Writes nothing that anybody sees. DefinitionError where the window, or any, cannot be pulled again."""
     settings = Settings()
     project, lake = Folder(settings.project), Lake(settings.lake)
@@ -128,7 +143,7 @@ def leak_check(job: str, as_of: str | None) -> LeakCheck:
     window = Window(manifest.as_of, manifest.window.start, manifest.window.end)
     known_at = manifest.window.known_at or definition.job.known_at(window)
     with _pulled_again(lake, project, definition, window, known_at) as now:
-        found, apart = _compared(lake, definition.job, manifest.workspace, now)
+        found, apart = _compared(lake, definition.job, manifest.workspace, now, tolerance)
     binds = definition.known_at(window) is not None
     return LeakCheck(
         job=job,
@@ -142,7 +157,11 @@ def leak_check(job: str, as_of: str | None) -> LeakCheck:
         keys=definition.job.keys,
         features=frozenset(_features(lake, definition.job, manifest)) & {one.ours for one in found.columns},
         comparison=found,
-        notes=tuple(_notes(definition, _is_as_then(project, manifest), manifest, kept, apart)),
+        tolerance=tolerance,
+        notes=(
+            *_notes(definition, _is_as_then(project, manifest), manifest, kept, apart),
+            *_notes_of_rows(found, tolerance),
+        ),
     )
 
 
@@ -243,7 +262,7 @@ def _pull(
 # --- Then beside now
 
 
-def _compared(lake: Lake, job: Job, then: str, now: str) -> tuple[Comparison, list[str]]:
+def _compared(lake: Lake, job: Job, then: str, now: str, tolerance: float) -> tuple[Comparison, list[str]]:
     """The rows of both, by the job's keys; and the columns that only one of them has in this type."""
     keys = [f"{folder}/{snapshot.SNAPSHOT}" for folder in (then, now)]
     schemas = []
@@ -259,7 +278,7 @@ def _compared(lake: Lake, job: Job, then: str, now: str) -> tuple[Comparison, li
         )
     sides = [Rows(schema, partial(_read, lake, key)) for schema, key in zip(schemas, keys, strict=True)]
     pairs = [Pair(name, name) for name in columns if name not in job.keys]
-    return compare_rows(sides[0], sides[1], [Pair(key, key) for key in job.keys], pairs), apart
+    return compare_rows(sides[0], sides[1], [Pair(key, key) for key in job.keys], pairs, tolerance=tolerance), apart
 
 
 @contextmanager
@@ -276,6 +295,14 @@ def _notes(
     yield from _notes_of_known_at(definition, manifest, kept)
     if apart:
         yield f"not compared, as only one of the two has it in this type: {', '.join(apart)}."
+
+
+def _notes_of_rows(found: Comparison, tolerance: float) -> Iterator[str]:
+    if near := [f"{one.ours} in {plural(one.near, 'row')}" for one in found.columns if one.near]:
+        more = f" and {len(near) - _MOST_NAMED} more" if len(near) > _MOST_NAMED else ""
+        yield f"different by rounding alone (--tolerance {tolerance:g}): {', '.join(near[:_MOST_NAMED])}{more}."
+    if out := max(sum(_left_out(found.ours)), sum(_left_out(found.theirs))):
+        yield f"{out:,} rows share their key or have none; they cannot be told apart, and were not held against each other."
 
 
 def _notes_of_known_at(definition: Definition, manifest: Manifest, kept: SnapshotRecord) -> Iterator[str]:

@@ -16,7 +16,7 @@ from flows.cli.run import AsJson, AsOf, JobArgument
 
 if TYPE_CHECKING:
     from tasks.compare import Compared
-    from tasks.core.rows.comparing import SideCounts
+    from tasks.core.rows.comparing import Comparison, SideCounts
     from tasks.core.rows.differing import ColumnTally, Value
 
 _MOST_NAMED = 12
@@ -39,7 +39,7 @@ def compare(
         typer.Option(help="OURS=THEIRS: columns with different names that mean the same; once for each."),
     ] = None,
     tolerance: Annotated[
-        float, typer.Option(min=0, help="Floats are equal within this; of numbers above 1 it is a share.")
+        float, typer.Option(min=0, help="Floats and decimals are equal within this; of numbers above 1 it is a share.")
     ] = 0.0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Compare the last dry run, also where the window is published.")
@@ -160,14 +160,24 @@ def _notes(found: Compared) -> Iterator[str]:
         yield f"{', '.join(unnamed)} was compared with nothing: {found.theirs.path} has no column of that name."
     for one in found.found.columns:
         yield from _note(one)
-    if found.found.ours.repeated or found.found.theirs.repeated:
-        yield "a key that stands twice on either side cannot be paired; name more columns by --on if these tell the rows."
+    yield from _notes_of_keys(found.found)
     if apart := [name for name in found.alone if name not in found.predictions_left]:
         yield f"only here: {_listed(apart)}."
     if found.alone_there:
         yield f"only there, and not compared: {_listed(found.alone_there)}."
     if found.found.theirs.alone and (left := found.ours.manifest.rows.quarantined):
         yield f"of the window {left:,} rows are in quarantine here, and may be among those that are only there: {_reasons(found)}"
+
+
+def _notes_of_keys(both: Comparison) -> Iterator[str]:
+    for side, counts in (("here", both.ours), ("there", both.theirs)):
+        for name, kind, rows in counts.unlike:
+            yield (
+                f"in {rows:,} of {counts.rows:,} rows {side} the key {_printable(name)} is no {kind}, so no row can stand beside "
+                "them: convert it, or tell the rows by another column (--on)."
+            )
+    if both.ours.repeated or both.theirs.repeated:
+        yield "a key that stands twice on either side cannot be paired; name more columns by --on if these tell the rows."
 
 
 def _reasons(found: Compared) -> str:
@@ -202,6 +212,8 @@ def _next_step(found: Compared, against: str) -> str:
             f"lamplighter compare {window} --against {shlex.quote(against)}{keys} --column "
             f"{shlex.quote(f'{found.predictions_left[0]}={there}')}"
         )
+    if _only_left_out(found.found):
+        return f"mend the keys (without one, or there twice), or tell the rows by more columns: lamplighter compare {window} --on KEY"
     if not found.found.is_same:
         return f"find out which of the two is right (how the rows here were made, {_report(found)} says); then: {_then(found)}"
     if found.ours.what == "dry run":
@@ -212,6 +224,11 @@ def _next_step(found: Compared, against: str) -> str:
             "publishes for real"
         )
     return "compare other windows too; when all agree: lamplighter deploy"
+
+
+def _only_left_out(found: Comparison) -> bool:
+    """Whether all that could be paired is equal, and the rest are rows of which nothing is known."""
+    return not (found.is_same or found.different or found.ours.alone or found.theirs.alone)
 
 
 def _report(found: Compared) -> str:

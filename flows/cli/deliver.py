@@ -36,7 +36,7 @@ def deliver(
     if as_json:
         echo_json(done.model_dump(mode="json") | {"exit_code": int(bool(done.failed))})
     else:
-        _tell(done, is_in_shadow=_is_in_shadow(job))
+        _tell(done, is_in_shadow=not done.windows and _is_in_shadow(job))
     if done.failed:
         raise typer.Exit(1)
 

@@ -25,12 +25,21 @@ def leak_check(
     as_of: Annotated[
         str, typer.Option("--as-of", help="The window; else the oldest published one whose snapshot is still there.")
     ] = "",
+    *,
+    tolerance: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Floats and decimals are as they were within this; of numbers above 1 it is a share. A database may add up in "
+            "another order each time.",
+        ),
+    ] = 1e-9,
     as_json: AsJson = False,
 ) -> None:
     """Pull an old window again, and name the features that are different from what was known then. Changes nothing."""
     from tasks import leak_check as stage  # noqa: PLC0415
 
-    found = stage.leak_check(job, as_of or None)
+    found = stage.leak_check(job, as_of or None, tolerance)
     if as_json:
         echo_json(_facts(found))
     else:
@@ -80,6 +89,8 @@ def _facts(found: LeakCheck) -> dict[str, Any]:
         "others": [
             column_facts(one) | {"share": found.share(one)} for one in found.different if one not in found.leaking
         ],
+        "tolerance": found.tolerance,
+        "within_tolerance": {one.ours: one.near for one in found.comparison.columns if one.near},
         "rows": {"then": asdict(found.comparison.ours), "now": asdict(found.comparison.theirs)},
         "equal": found.comparison.equal,
         "different": found.comparison.different,

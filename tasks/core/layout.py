@@ -109,6 +109,10 @@ def delivery(job: str, as_of: str) -> str:
     return f"{deliveries(job)}/as_of={as_of}.json"
 
 
+# Which lake this is, for tables that two might deliver to. No job's name begins with a dot.
+DELIVERING_LAKE = "deliveries/.lake"
+
+
 def delivery_lock(job: str) -> str:
     return f"locks/delivery of {job}.lock"
 

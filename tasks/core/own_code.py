@@ -12,10 +12,12 @@ import inspect
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
 from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
+from tasks.core import own_imports
 from tasks.core.errors import DefinitionError
 from tasks.core.storage import Folder
 
@@ -23,7 +25,7 @@ EXPECTATIONS = "expectations"
 LAMPLIGHTERS = ("expectations", "flows", "tasks")
 # Folders of a project that hold no package of a job's.
 NO_PACKAGES = frozenset({*LAMPLIGHTERS, "deployments", "lake"})
-_PACKAGE = "__init__.py"
+_PACKAGE, _COMPILED = "__init__.py", "__pycache__"
 _INSTALLED = ("site-packages", "dist-packages")
 # Nobody imports these by name while a job runs, and many projects and careless distributions have them.
 _HARMLESS = frozenset({"conftest", "docs", "examples", "setup", "test", "tests"})
@@ -111,15 +113,32 @@ def top(dotted: str) -> str:
 
 
 def lies_in(package: str, project: Folder) -> bool:
-    """Whether a package or module of this name lies in the project's folder."""
+    """Whether a package or module of this name lies in the project's folder, be its only modules further below."""
     if package in NO_PACKAGES or not package.isidentifier():
         return False
-    return project.exists(f"{package}.py") or any(is_module(key) for key in project.names(package))
+    return project.exists(f"{package}.py") or next(modules_below(package, project), None) is not None
+
+
+def modules_below(folder: str, project: Folder, *, above: frozenset[object] = frozenset()) -> Iterator[str]:
+    """The keys of the Python files below a folder of a project, those beside one another before those that lie deeper.
+
+    Of the folders those that an import can name; links too, as Python follows them, but none back to what it lies in.
+    """
+    if not project.exists(folder):
+        return
+    real = project.path(folder).resolve()
+    if real in above or project.root.resolve().is_relative_to(real):
+        return
+    names = project.names(folder)
+    yield from (f"{folder}/{name}" for name in names if is_module(name))
+    for name in names:
+        if name.isidentifier() and name != _COMPILED:
+            yield from modules_below(f"{folder}/{name}", project, above=above | {real})
 
 
 def is_module(key: str) -> bool:
     """Whether a key below a package names Python code, and no hidden or compiled file."""
-    return key.endswith(".py") and not any(part.startswith(".") or part == "__pycache__" for part in key.split("/"))
+    return key.endswith(".py") and not any(part.startswith(".") or part == _COMPILED for part in key.split("/"))
 
 
 def is_installed(package: str) -> bool:
@@ -148,7 +167,7 @@ def _is_custom(name: str, project: Folder) -> bool:
 
 def is_lamplighters(project: Folder) -> bool:
     """Whether the project is the checkout that this code runs from."""
-    return bool(package_folder("tasks").root.parent.resolve() == project.root.resolve())
+    return _is_same(Folder(package_folder("tasks").root.parent), project)
 
 
 def package_folder(package: str) -> Folder:
@@ -252,8 +271,13 @@ def _put_last(project: Folder) -> None:
         return
     root = str(project.root)
     if sys.path[-1:] != [root]:
-        sys.path[:] = [*(entry for entry in sys.path if entry != root), root]
+        # Whatever it is called there: a link, or what a link leads to.
+        sys.path[:] = [*(each for each in sys.path if not (each and _is_same(Folder(each), project))), root]
         importlib.invalidate_caches()
+
+
+def _is_same(one: Folder, other: Folder) -> bool:
+    return bool(one.root.resolve() == other.root.resolve())
 
 
 def _put_expectations_first(project: Folder) -> None:
@@ -271,15 +295,8 @@ def _leave() -> None:
     sys.path[:] = [entry for entry in sys.path if entry != str(project.root)]
     places = importlib.import_module(EXPECTATIONS).__path__
     places[:] = [place for place in places if place != str(project.path(EXPECTATIONS))]
-    for name, module in list(sys.modules.items()):
-        if getattr(module, "__file__", None) in _files_of(name, project):
-            del sys.modules[name]
+    own_imports.forget(project)
     importlib.invalidate_caches()
-
-
-def _files_of(name: str, project: Folder) -> tuple[str, str]:
-    key = name.replace(".", "/")
-    return f"{project.root}/{key}/{_PACKAGE}", f"{project.root}/{key}.py"
 
 
 def _why(error: BaseException) -> str:
@@ -296,4 +313,6 @@ def _why(error: BaseException) -> str:
 
 def _is_own_file(name: str) -> bool:
     project = joined()
-    return project is not None and Folder(name).root.is_relative_to(project.root) and not _of_distribution(name)
+    if project is None or _of_distribution(name):
+        return False
+    return any(Folder(name).root.is_relative_to(root) for root in own_imports.roots(project))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,6 +14,7 @@ from tasks.core.definitions.job import Job
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.storage import Folder
 
+# For what does not parse.
 _IMPORT = re.compile(rb"^[ \t]*(?:from[ \t]+(\w+)[\w.]*[ \t]+import\b|import[ \t]+(\w[\w., \t]*))", re.MULTILINE)
 
 
@@ -76,24 +78,43 @@ def uses_expectations(job: Job, project: Folder) -> bool:
 def package_keys(package: str, project: Folder) -> list[str]:
     """The Python files of an own package or module, or of the custom expectations."""
     single = [f"{package}.py"] if project.exists(f"{package}.py") else []
-    below = Folder(project.path(package)).files()
-    return single + [f"{package}/{key}" for key in below if own_code.is_module(key)]
+    return single + sorted(own_code.modules_below(package, project))
 
 
 @cache
 def _looked_at(project: Folder, package: str) -> _Package:
-    digest, imports = hashlib.sha256(), set[bytes]()
+    digest, imports = hashlib.sha256(), set[str]()
     for key in package_keys(package, project):
         content = project.read_bytes(key)
         digest.update(f"{key}\0{len(content)}\0".encode())
         digest.update(content)
         imports |= _first_names(content)
-    return _Package(digest.hexdigest(), frozenset(name.decode() for name in imports))
+    return _Package(digest.hexdigest(), frozenset(imports))
 
 
-def _first_names(content: bytes) -> set[bytes]:
-    """Of what a module imports, as its lines say; a name too many does no harm."""
-    found: set[bytes] = set()
+def _first_names(content: bytes) -> set[str]:
+    """Of what a module imports; a name too many does no harm."""
+    try:
+        names = {name for node in ast.walk(ast.parse(content)) for name in _imported_by(node)}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        names = set(_as_lines_say(content))
+    return {name.partition(".")[0] for name in names}
+
+
+def _imported_by(node: ast.AST) -> Iterator[str]:
+    match node:
+        case ast.Import(names=names):
+            yield from (one.name for one in names)
+        case ast.ImportFrom(module=str(module), level=0):
+            yield module
+        case ast.Call(
+            func=ast.Name(id="__import__" | "import_module") | ast.Attribute(attr="import_module"),
+            args=[ast.Constant(value=str(module)), *_],
+        ):
+            yield module
+
+
+def _as_lines_say(content: bytes) -> Iterator[str]:
     for package, several in _IMPORT.findall(content):
-        found |= {package} if package else {one.split()[0] for one in several.split(b",") if one.strip()}
-    return {name.partition(b".")[0] for name in found}
+        listed = [package] if package else several.split(b",")
+        yield from (one.split()[0].decode() for one in listed if one.strip())

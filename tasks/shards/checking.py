@@ -142,6 +142,8 @@ def _try_named(module: str, name: str) -> str:
     except own_code.NotImportable as error:
         return str(error)
     file, project = getattr(sys.modules[module], "__file__", None), own_code.joined()
-    if file and project and not Folder(file).root.is_relative_to(project.root):
+    key = own_code.file_of(module, project) if project else None
+    # By their folders: the project's own may be compiled, and either one reached by a link.
+    if file and project and key and Folder(file).root.parent.resolve() != project.path(key).parent.resolve():
         return f"Python takes {module} from {file}; give the project's own another name"
     return ""

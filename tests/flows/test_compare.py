@@ -86,6 +86,7 @@ def test_what_differs_is_counted_and_shown_with_its_key(shown, scored, lamplight
         "without_key": 0,
         "repeated": 1,
         "examples": 0,
+        "unlike": [],
     }
     assert found["rows"]["theirs"]["alone"] == 1
     assert found["rows"]["theirs"]["examples"] == [["new"]]
@@ -150,6 +151,23 @@ def test_a_key_that_is_text_here_and_a_number_there(shown, scored, lamplighter):
     found = facts(lamplighter, "--against", old_output(shown, old))
     # s00001 is no number: no key of one side is one of the other's.
     assert (found["equal"], found["rows"]["ours"]["alone"], found["rows"]["theirs"]["alone"]) == (0, 200, 200)
+
+
+def test_rows_that_cannot_be_told_are_no_agreement(shown, scored, lamplighter):
+    ours = old_rows(scored)
+    old = pd.concat([ours, ours.iloc[[5]], ours.iloc[[6]].assign(sensor=None)])
+    path = old_output(shown, old)
+    _, out, _ = run(lamplighter, "--against", path)
+    assert "left out: without a key" in out
+    assert "Next: mend the keys (without one, or there twice)" in out
+    assert not facts(lamplighter, "--against", path)["is_same"]
+
+
+def test_a_key_that_is_no_instant_there_is_told(shown, scored, lamplighter):
+    assert "at" in scored.columns
+    old = old_rows(scored).assign(at=scored["at"].map(lambda at: int(at.timestamp())))
+    _, out, _ = run(lamplighter, "--against", old_output(shown, old, "epoch.csv"), "--on", "sensor", "--on", "at")
+    assert "Note: in 200 of 200 rows there the key at is no timestamp, so no row can stand beside them" in out
 
 
 def test_names_that_are_hostile(shown, scored, lamplighter):
@@ -217,6 +235,14 @@ def test_files_that_are_not_what_they_seem(shown, scored, lamplighter):
     old.to_csv(parted, index=False, sep=";")
     _, _, err = run(lamplighter, "--against", str(parted))
     assert "has one column, 'sensor;kind;probability': its values are parted by ';'" in err
+    old.to_csv(parted, index=False, sep=";", decimal=",")
+    _, _, err = run(lamplighter, "--against", str(parted))
+    assert "has one column, 'sensor;kind;probability': its values are parted by ';'" in err
+    assert "Next: write it with commas and with decimal points" in err
+
+    old.to_csv(shown.folder / "old.txt", index=False)
+    _, _, err = run(lamplighter, "--against", str(shown.folder / "old.txt"))
+    assert "CSV whose name ends in .csv, .csv.gz" in err
 
     mixed = shown.folder / "mixed"
     mixed.mkdir()

@@ -20,12 +20,12 @@ from tests.flows.conftest import readings, register
 class Visits:
     """A project with the job `visits` on a SQLite file, and its model."""
 
-    def __init__(self, folder, query):
+    def __init__(self, folder, query, **changes):
         self.folder, self.lake = folder, Lake(folder / "lake")
         (folder / "deployments/jobs").mkdir(parents=True)
         self.database = sqlite3.connect(folder / "w.sqlite", isolation_level=None)
         self.run(*visits.setup("TEXT"))
-        self.write(query)
+        self.write(query, **changes)
         sample = pa.table({"spend": [0.0, 50.0, 100.0] * 10})
         register(
             self.lake,
@@ -66,8 +66,8 @@ def made(tmp_path, monkeypatch):
     """Makes the project with a query, and scores its window."""
     worlds = []
 
-    def make(query):
-        world = Visits(tmp_path / "project", query)
+    def make(query, **changes):
+        world = Visits(tmp_path / "project", query, **changes)
         monkeypatch.setenv("LAMPLIGHTER_PROJECT", str(world.folder))
         monkeypatch.setenv("LAMPLIGHTER_LAKE", str(world.folder / "lake"))
         worlds.append(world)
@@ -208,6 +208,37 @@ def test_two_at_once_and_what_a_killed_one_has_left(made, lamplighter):
     assert "leak check is being run by another" in err
     assert lamplighter("leak-check", "visits")[0] == 0
     assert not world.lake.files("scratch")
+
+
+def test_rounding_is_no_leak_unless_asked(made, lamplighter):
+    world = made(visits.NAIVE)
+    # Of one customer, who has two visits, it is 0.
+    world.run("UPDATE facts SET spend = spend + 1e-12 * spend")
+
+    code, out, _ = lamplighter("leak-check", "visits")
+    assert code == 0, out
+    assert "Note: different by rounding alone (--tolerance 1e-09): spend in 18 rows." in out
+    found = json.loads(lamplighter("leak-check", "visits", "--json")[1])
+    assert (found["leaks"], found["within_tolerance"]) == (False, {"spend": 18})
+
+    code, out, _ = lamplighter("leak-check", "visits", "--tolerance", "0")
+    assert code == 3
+    assert "spend in 18 rows (90.00%)" in out
+
+
+def test_rows_that_lost_their_key_and_rows_that_share_one(made, lamplighter):
+    query = f"SELECT CASE WHEN visit = 'c5-08' THEN 'c5-20' ELSE visit END AS visit, customer, at, spend, plan FROM ({visits.NAIVE})"
+    limits = {"quarantine_share": 0.5}
+    world = made(query, limits=limits)
+    code, out, _ = lamplighter("leak-check", "visits")
+    assert code == 0
+    assert "Note: 2 rows share their key or have none; they cannot be told apart" in out
+    assert "18 rows (2 left out)" in out
+
+    world.write(query.replace("WHEN visit = 'c5-08' THEN 'c5-20'", "WHEN visit LIKE 'c5%' THEN NULL"), limits=limits)
+    code, out, _ = lamplighter("leak-check", "visits")
+    assert code == 3
+    assert "2 fewer rows share their key; 2 more rows have no key" in out
 
 
 def test_files_that_were_written_anew(world, lamplighter):

@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import make_pipeline
 
 from tasks.core import own_code
@@ -111,6 +112,54 @@ def test_a_pipeline_with_a_transformer_of_ones_own_is_listed_accepted_registered
     assert load_model(Registry(world.lake), Registry(world.lake).version("gbm", 1), allowed_types=lines).warnings == (
         f"the model was registered with lightgbm 3.1.0, and is scored with {lightgbm.__version__}",
     )
+
+
+def test_the_categories_are_those_of_the_fit_though_the_sample_has_fewer(world, register):
+    rows = sample().assign(kind=lambda frame: pd.Categorical(frame["kind"], categories=["hot", "cold"]))
+    model = lightgbm.LGBMClassifier(**SMALL).fit(rows[["kind", "x"]], rows["hot"])
+    passed_on = ColumnTransformer([("all", "passthrough", ["kind", "x"])], verbose_feature_names_out=False)
+    piped = make_pipeline(passed_on.set_output(transform="pandas"), lightgbm.LGBMClassifier(**SMALL))
+    piped.fit(rows[["kind", "x"]], rows["hot"])
+    world.change_job(model__allowed_types=["lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"])
+    hot = rows[rows["kind"] == "hot"]
+
+    def registered(model, sample):
+        code, out, err = register(model, sample)
+        assert (code, err) == (0, "")
+        registry = Registry(world.lake)
+        return registry.version("gbm", registry.numbers("gbm")[-1]).inputs.columns[0].categories, " ".join(out.split())
+
+    for each in (model, piped):
+        categories, out = registered(each, hot.assign(kind=pd.Categorical(hot["kind"].astype("str"))))
+        assert categories == ("hot", "cold")
+        assert "count as missing" not in out
+    other = pd.Categorical(["hot", "mild"] * 250)
+    categories, out = registered(model, rows.assign(kind=other))
+    assert categories == ("hot", "cold")
+    assert "kind: the model does not know mild of the sample, and scores it as missing" in out
+    categories, out = registered(piped, rows.assign(kind=other))
+    assert categories == ("hot", "mild")
+    assert "kind: other values than hot, mild count as missing" in out
+    code, _, err = register(model, rows.assign(kind=pd.Categorical(["HOT", "COLD"] * 250)))
+    assert code == 2
+    assert "was fitted on the category 'kind' of hot, cold, and the sample has COLD, HOT" in err
+    # The day has both, of which the sample had one.
+    day = readings().assign(kind=lambda frame: pd.Categorical(frame["kind"], categories=["hot", "cold"]))
+    np.testing.assert_allclose(scores(world)["probability"], model.predict_proba(day[["kind", "x"]])[:, 1], rtol=1e-12)
+
+
+def test_a_frame_that_was_made_of_an_array_names_no_columns(world, register):
+    rows = sample().fillna({"x": 0.0})
+    model = lightgbm.LGBMClassifier(**SMALL).fit(pd.DataFrame(rows[["x", "y"]].to_numpy()), rows["hot"])
+    assert list(model.feature_names_in_) == ["0", "1"]
+    columns = {"sensor": "string", "at": "timestamp", "kind": "string", "x": "float64", "y": "float64"}
+    accepted = ["lightgbm.basic.Booster", "lightgbm.sklearn.LGBMClassifier"]
+    world.change_job(columns=columns, model__allowed_types=accepted)
+    code, _, err = register(model, rows, "--input", "x", "--input", "y")
+    assert (code, err) == (0, "")
+    assert Registry(world.lake).version("gbm", 1).inputs.names == ["x", "y"]
+    expected = model.predict_proba(readings()[["x", "y"]])[:, 1]
+    np.testing.assert_allclose(scores(world)["probability"], expected, rtol=1e-12)
 
 
 def test_a_bare_booster_takes_the_columns_that_it_names_and_gives_probabilities(world, register):

@@ -190,6 +190,18 @@ def test_a_window_that_is_held_is_named_and_the_flow_fails_until_it_is_typed_aga
     assert set(wrong.table()["model_version"]) == {"readings/0001"}
 
 
+def test_latest_rows_that_another_run_is_at_are_named_and_the_flow_fails_until_it_is_typed_again(wrong, monkeypatch):
+    monkeypatch.setattr("tasks.latest._WAIT_SECONDS", 0.0)
+    with wrong.lake.lock("locks/latest of readings.lock", holder="run quick-owl"):
+        state = recalled()
+
+    assert (state.type.value, state.name) == ("FAILED", "Failed")
+    assert "its rows may still be in 1 table of latest rows: latest/readings: " in state.message
+    assert recalled().is_completed()
+    latest = pd.read_parquet(wrong.folder / "lake/latest/readings")
+    assert set(latest["model_version"]) == {"readings/0001"}
+
+
 def test_kept_until_replaced_readers_see_it_until_then_and_the_page_says_so(wrong):
     recalled(keep_until_replaced=True)
 

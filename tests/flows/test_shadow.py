@@ -1,11 +1,13 @@
 """A job in shadow, from its first window to the switch: where its rows are, and what everybody is told."""
 
+import contextlib
 import json
 
 import duckdb
 import pandas as pd
 import pytest
 
+from tasks.core.errors import NotDelivered, WindowFinished
 from tasks.core.runs.run import latest_manifest
 from tests.flows.conftest import DAY, World, make_project, open_world, readings, typist
 
@@ -124,3 +126,21 @@ def test_a_table_of_the_latest_rows_that_fails_costs_no_run(two_days, monkeypatc
     # Whoever finds the window finished brings it up to date.
     assert two_days.score().name == "AlreadyPublished"
     assert len(pd.read_parquet(two_days.folder / "lake/latest/readings")) == 200
+
+
+def test_a_window_that_is_finished_is_in_the_latest_rows_before_its_delivery_is_tried(two_days, monkeypatch):
+    """The delivery may fail, and the run with it."""
+    found = []
+
+    @contextlib.contextmanager
+    def undelivered(*_, **__):
+        try:
+            yield
+        except WindowFinished as error:
+            found.append(two_days.lake.names("latest/readings"))
+            raise NotDelivered("the database is down") from error
+
+    two_days.lake.remove("latest/readings")
+    monkeypatch.setattr("flows.score.caught_up", undelivered)
+    assert two_days.score(NEXT_DAY).name == "NotDelivered"
+    assert [len(names) for names in found] == [2]

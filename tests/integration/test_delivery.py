@@ -17,7 +17,7 @@ from tasks.core import layout
 from tasks.core.delivery import delivering, state
 from tasks.core.delivery.delivering import Deliverer
 from tasks.core.delivery.postgresql import Entry, Target
-from tasks.core.errors import DefinitionError, SourceError
+from tasks.core.errors import DefinitionError, NotDelivered, SourceError
 from tasks.core.source import problems
 from tasks.core.source.address import address_of
 from tests.delivery_tools import NOON, a_job, publish, rows_of, withdraw
@@ -169,14 +169,25 @@ def test_a_run_brings_others_up_too_but_not_all_at_once(lake, job, table, monkey
     assert (len(table()), done.left) == (8, 0)
 
 
-def test_what_another_lake_has_delivered_is_left_to_it(lake, job, table, tmp_path):
+def test_a_table_is_for_one_lake_until_somebody_hands_it_over(lake, job, table, tmp_path, postgresql):
     publish(lake, job, DAY, "r1", 3)
-    Deliverer(lake, job).deliver([DAY])
+    publish(lake, job, NEXT_DAY, "r2", 3)
+    Deliverer(lake, job).deliver_all()
     elsewhere = type(lake)(tmp_path / "elsewhere")
-    publish(elsewhere, job, NEXT_DAY, "r2", 2)
-    assert outcomes(Deliverer(elsewhere, job).deliver_all()) == {DAY: "already", NEXT_DAY: "delivered"}
-    assert outcomes(Deliverer(elsewhere, job).deliver([NEXT_DAY], others=9)) == {NEXT_DAY: "already"}
-    assert sorted(table()) == [DAY, NEXT_DAY]
+    publish(elsewhere, job, DAY, "r1", 2)
+    (failed,) = Deliverer(elsewhere, job).deliver([DAY], others=9).failed
+    assert f"gets the rows of 'churn' from another lake, of id {state.lake_id(lake)}" in failed.why
+    # The same run is of another lake all the same.
+    withdraw(elsewhere, job, DAY)
+    assert Deliverer(elsewhere, job).deliver([DAY]).failed
+    with pytest.raises(NotDelivered, match="one table is for one lake"):
+        Deliverer(elsewhere, job).deliver_all()
+    assert table() == {DAY: (3, 1.5), NEXT_DAY: (3, 1.5)}
+
+    publish(elsewhere, job, DAY, "r1", 2)
+    postgresql.execute(failed.next_step.partition("place: ")[2].partition(";")[0])
+    assert outcomes(Deliverer(elsewhere, job).deliver_all()) == {DAY: "delivered", NEXT_DAY: "removed"}
+    assert table() == {DAY: (2, 1.0)}
 
 
 def test_a_damaged_file_is_not_delivered(lake, job, table):
@@ -534,14 +545,14 @@ def test_two_at_once_deliver_once(lake, job, table, ledger):
 
 
 def test_two_that_share_no_lock_do_not_mix(job, table, ledger, schema):
-    """As from two machines whose lakes are not one: the first also makes the tables."""
+    """As from two machines whose locks are not one: the first also makes the tables."""
     address = address_of(job.output.sql, "postgresql", None)
     gate, wrong = threading.Barrier(4), []
 
     def put(number):
         rows = rows_of(job, f"r{number}", 50 * number, float(number))
         try:
-            with Target(job.output.sql, address, 60) as target:
+            with Target(job.output.sql, address, 60, "the lake") as target:
                 gate.wait(30)
                 reader = pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(16))
                 target.replace(job.job, DAY, Entry(f"r{number}", "x", len(rows)), reader)

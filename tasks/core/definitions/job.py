@@ -110,6 +110,11 @@ class Job(Operation):
         taken = [*self.keys, *filter(None, [self.event_time]), *self.output.pass_through, *RESERVED_COLUMNS]
         if clash := _also_in(taken, self.output.columns):
             raise ValueError(f"output.columns: {clash} would hide a column of the table; choose another name")
+        if self.labels and _also_in([self.labels.target], self.columns):
+            raise ValueError(
+                f"labels.target: '{self.labels.target}' is among columns too, and is not known when rows are scored; take "
+                "it out of columns, or give what came true another name in the labels' query"
+            )
         if reserved := _also_in(RESERVED_COLUMNS, self.columns):
             raise ValueError(f"columns: {reserved} are written by Lamplighter; rename them in the query")
         return self

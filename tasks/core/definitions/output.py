@@ -35,6 +35,11 @@ class Volume(Definition):
         return of_median
 
 
+# A temporary table, the ledger's, and schemas that are PostgreSQL's own.
+_TAKEN_TABLES = ("lamplighter_staged", "lamplighter_deliveries")
+_TAKEN_SCHEMAS = ("pg_", "information_schema")
+
+
 class SqlTable(Addressed):
     """A table of a database that gets the rows of each window, after they are published in the lake."""
 
@@ -47,6 +52,16 @@ class SqlTable(Addressed):
             examples=["analytics.churn_scores"],
         ),
     ]
+
+    @field_validator("table")
+    @classmethod
+    def _check_free(cls, table: str) -> str:
+        schema, _, name = table.rpartition(".")
+        if name in _TAKEN_TABLES:
+            raise ValueError(f"{name} is a name that deliveries need themselves: give the table another")
+        if schema.startswith(_TAKEN_SCHEMAS):
+            raise ValueError(f"{schema} is a schema of PostgreSQL's own: name one of yours, as in analytics.scores")
+        return table
 
     @model_validator(mode="after")
     def _check_one_address(self) -> Self:

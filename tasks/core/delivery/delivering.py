@@ -3,6 +3,9 @@
 One delivery of a job at a time, under a lock of the lake. The ledger in the database says what the table has; a window of
 which that is not what readers of the lake see is behind. Each window is a transaction of its own, tried again where the
 failure may pass, and then the lake's record of it is written: whoever comes after a kill in between finds the ledger.
+
+A table is for one job of one lake, which the ledger knows by an id of the lake. A copy of a whole lake has that id too: it
+is not to deliver to the same table.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ from tasks.core.definitions.source import SqlSource
 from tasks.core.delivery import state
 from tasks.core.delivery.postgresql import NOTHING, Entry, Target
 from tasks.core.delivery.state import Delivery, Wanted
+from tasks.core.delivery.table import AS_OF
 from tasks.core.errors import DefinitionError, LamplighterError, NotDelivered
 from tasks.core.logs import log
 from tasks.core.pages import wording
 from tasks.core.runs.manifest import Record
-from tasks.core.runs.run import has_manifest
 from tasks.core.source.address import Address, BlockReader, address_of
 from tasks.core.source.problems import SourceUnavailable, retry
 from tasks.core.storage import Lake
@@ -112,7 +115,7 @@ class Deliverer:
     def deliver_all(self, only: str | None = None) -> Round:
         """Every window that is behind, or this one; also where the table has not the rows of which the ledger speaks.
 
-        SourceError or DefinitionError where the database cannot be asked at all.
+        SourceError, DefinitionError or NotDelivered where the database cannot be asked at all, or the table is another's.
         """
         with self._alone():
             known, counts = self._attempt(lambda target: (target.entries(self._job.job), target.counts()))
@@ -135,30 +138,66 @@ class Deliverer:
                 return
 
     def _settle(self, as_of: str, known: Entry, *, is_lost: bool) -> Outcome:
+        failed: LamplighterError
         try:
             wanted = state.wanted(self._lake, self._job.job, as_of)
-            if wanted is None:
-                return self._without(as_of, known)
-            entry = Entry(wanted.run_id, wanted.sha256, wanted.rows)
-            is_new = (known != entry or is_lost) and self._replace(as_of, wanted, entry, although_known=is_lost)
-            self._note(as_of, entry, is_new=is_new)
-            return Outcome(
-                as_of=as_of, outcome="delivered" if is_new else "already", run_id=entry.run_id, rows=entry.rows
-            )
+            done = self._with(as_of, wanted, known, is_lost=is_lost) if wanted else self._without(as_of, known)
+            was_elsewhere = self._leave_tables_before(as_of)
+            return done.model_copy(update={"outcome": "removed"}) if was_elsewhere and wanted is None else done
         except LamplighterError as error:
-            return self._failed(as_of, error)
+            failed = error
         except Exception as error:  # noqa: BLE001 - what is wrong with one window keeps no other from its delivery
             log.debug("%s %s was not delivered", self._job.job, as_of, exc_info=True)
-            return self._failed(as_of, NotDelivered(f"{type(error).__name__}, which was not foreseen"))
+            failed = NotDelivered(f"{type(error).__name__}, which was not foreseen")
+        return self._failed(as_of, failed, self._take_withdrawn_out(as_of, known))
+
+    def _with(self, as_of: str, wanted: Wanted, known: Entry, *, is_lost: bool) -> Outcome:
+        """Of a window that readers of the lake see."""
+        entry = Entry(wanted.run_id, wanted.sha256, wanted.rows)
+        is_new = (known != entry or is_lost) and self._replace(as_of, wanted, entry, although_known=is_lost)
+        self._note(as_of, entry, is_new=is_new)
+        return Outcome(as_of=as_of, outcome="delivered" if is_new else "already", run_id=entry.run_id, rows=entry.rows)
 
     def _without(self, as_of: str, known: Entry) -> Outcome:
-        """Of a window that readers of the lake do not see. What another lake has delivered is that one's."""
-        is_there = known.run_id is not None and self._is_ours(as_of, known.run_id)
-        if is_there:
-            self._attempt(lambda target: target.remove(self._job.job, as_of))
-        if is_there or (known.run_id is None and state.read(self._lake, self._job.job, as_of)):
-            self._note(as_of, NOTHING, is_new=is_there)
-        return Outcome(as_of=as_of, outcome="removed" if is_there else "already")
+        """Of a window that readers of the lake do not see. What the ledger has lost the lake's record may know."""
+        record = state.read(self._lake, self._job.job, as_of)
+        recorded = record.run_id if record and record.table == self._sql.table else None
+        run_id = known.run_id or recorded
+        was_there = run_id is not None and self._remove(as_of, run_id)
+        if was_there or record:
+            self._note(as_of, NOTHING, is_new=was_there)
+        return Outcome(as_of=as_of, outcome="removed" if was_there else "already")
+
+    def _remove(self, as_of: str, run_id: str, table: str | None = None) -> bool:
+        return self._attempt(lambda target: target.remove(self._job.job, as_of, run_id), table)
+
+    def _leave_tables_before(self, as_of: str) -> bool:
+        """Takes rows that were withdrawn out of tables that output.sql named before; whether there were any."""
+        found = state.leftovers(self._lake, self._job.job, as_of, self._sql.table)
+        for table, run_id in found.items():
+            if not self._remove(as_of, run_id, table):
+                record = self._lake.path(layout.delivery(self._job.job, as_of))
+                sql = f"DELETE FROM {table} WHERE {AS_OF} = '{as_of}';"  # noqa: S608 - for a person to look at
+                raise NotDelivered(
+                    f"the table {table} was given the rows of run {run_id} before output.sql named {self._sql.table}; they "
+                    "are withdrawn, and this database has neither them nor a record of them: they may be in another one",
+                    next_step=f"see there that they are gone: {sql} and remove the file {record}",
+                )
+            if record_now := state.try_read(self._lake, self._job.job, as_of):
+                left = {name: run for name, run in record_now.elsewhere.items() if name != table}
+                self._write(record_now.model_copy(update={"elsewhere": left}))
+        return bool(found)
+
+    def _take_withdrawn_out(self, as_of: str, known: Entry) -> str:
+        """Where what is restored cannot be delivered, what was withdrawn still leaves the table; the words for it."""
+        run_id = known.run_id
+        with contextlib.suppress(LamplighterError):
+            if self._is_away or run_id is None or state.live_run(self._lake, self._job.job, as_of) is None:
+                return ""
+            if state.is_withdrawn(self._lake, self._job.job, as_of, run_id) and self._remove(as_of, run_id):
+                self._note(as_of, NOTHING, is_new=True)
+                return f"; the rows of run {run_id}, which were withdrawn, are no longer in the table"
+        return ""
 
     def _replace(self, as_of: str, wanted: Wanted, entry: Entry, *, although_known: bool) -> bool:
         state.check_whole(self._lake, wanted)
@@ -172,23 +211,13 @@ class Deliverer:
 
         return self._attempt(replaced)
 
-    def _is_ours(self, as_of: str, run_id: str) -> bool:
-        """Whether this lake knows the run: of one that it does not, another lake may be the owner."""
-        record = state.try_read(self._lake, self._job.job, as_of)
-        is_recorded = record is not None and record.run_id == run_id
-        return is_recorded or has_manifest(self._lake, layout.workspace(self._job.job, as_of, run_id))
-
     # -- which windows ------------------------------------------------------------------------------------------------
 
     def _behind(self, known: Mapping[str, Entry]) -> list[str]:
         """The windows of which the table has not what readers of the lake see, or the lake's record does not say so."""
         live = state.live_runs(self._lake, self._job.job)
         found = {as_of for as_of, run_id in live.items() if known.get(as_of, NOTHING).run_id != run_id}
-        found |= {
-            as_of
-            for as_of, entry in known.items()
-            if entry.run_id is not None and as_of not in live and self._is_ours(as_of, entry.run_id)
-        }
+        found |= {as_of for as_of, entry in known.items() if entry.run_id is not None and as_of not in live}
         newest = sorted({*live, *self._recorded()})[-_NEWEST:]
         found |= {as_of for as_of in newest if state.shortfall(self._lake, self._job, as_of) is not None}
         return sorted(found)
@@ -211,14 +240,18 @@ class Deliverer:
 
     # -- the database -------------------------------------------------------------------------------------------------
 
-    def _attempt(self, action: Callable[[Target], T]) -> T:
-        """What the action gives on a connection of its own, tried again while the failure may pass."""
-        address = self._address()
+    def _attempt(self, action: Callable[[Target], T], table: str | None = None) -> T:
+        """What the action gives on a connection of its own, tried again while the failure may pass.
+
+        `table` is one that output.sql named before.
+        """
+        address, lake = self._address(), state.lake_id(self._lake)
+        sql = self._sql.model_copy(update={"table": table}) if table else self._sql
 
         def once() -> T:
             self._is_away = True
             try:
-                with Target(self._sql, address, self._sql.statement_timeout_seconds) as target:
+                with Target(sql, address, sql.statement_timeout_seconds, lake) as target:
                     given = action(target)
             except SourceUnavailable:
                 raise
@@ -262,14 +295,15 @@ class Deliverer:
                 state="delivered",
                 run_id=entry.run_id,
                 sha256=entry.sha256,
+                elsewhere=state.tables_before(record, self._sql.table),
                 rows=entry.rows,
                 delivered_at=now,
                 at=now,
             )
         )
 
-    def _failed(self, as_of: str, error: LamplighterError) -> Outcome:
-        noted = state.note_failure(self._lake, self._job, as_of, error.failed, error.next_step)
+    def _failed(self, as_of: str, error: LamplighterError, besides: str = "") -> Outcome:
+        noted = state.note_failure(self._lake, self._job, as_of, f"{error.failed}{besides}", error.next_step)
         return Outcome(as_of=as_of, outcome="failed", why=noted.reason, next_step=noted.next_step)
 
     def _write(self, record: Delivery) -> None:

@@ -32,7 +32,7 @@ _STAGED = "lamplighter_staged"
 _TIMED_OUT, _NOT_PERMITTED, _NO_SCHEMA = "57014", "42501", "3F000"
 _LEDGER_COLUMNS = (
     "job text NOT NULL, as_of text NOT NULL, table_name text NOT NULL, run_id text, rows bigint NOT NULL, sha256 text, "
-    "delivered_at timestamptz NOT NULL, PRIMARY KEY (job, as_of, table_name)"
+    "delivered_at timestamptz NOT NULL, lake text NOT NULL, PRIMARY KEY (job, as_of, table_name)"
 )
 _TABLES = ("r", "p")  # Of pg_class: a plain and a partitioned table.
 
@@ -67,10 +67,13 @@ class _Place:
 
 
 class Target:
-    """One connection to the database of a job's table; what fails there is a SourceError or a NotDelivered, without secrets."""
+    """One connection to the database of a job's table; what fails there is a SourceError or a NotDelivered, without secrets.
 
-    def __init__(self, sql: SqlTable, address: Address, timeout_seconds: float) -> None:
-        self._sql, self._address, self._timeout_seconds = sql, address, timeout_seconds
+    `lake` is the id of the lake that delivers: a table is for one job of one lake.
+    """
+
+    def __init__(self, sql: SqlTable, address: Address, timeout_seconds: float, lake: str) -> None:
+        self._sql, self._address, self._timeout_seconds, self._lake = sql, address, timeout_seconds, lake
         self._connection, self._errors = connected(sql.driver, address, whose="output.sql")
 
     def __enter__(self) -> Target:
@@ -83,11 +86,15 @@ class Target:
                 close()
 
     def entries(self, job: str) -> dict[str, Entry]:
-        """The ledger of a job's table, by window; empty where there is no such table, whatever a ledger says."""
+        """The ledger of a job's table, by window; empty where there is no such table, whatever a ledger says.
+
+        NotDelivered where the table is another's.
+        """
         self._begin()
         place = self._place()
         if not place.is_there or not self._exists(place, LEDGER):
             return {}
+        self._refuse_another(place, job)
         rows = self._run(
             f"SELECT as_of, run_id, sha256, rows FROM {place.ledger} WHERE job = $1 AND table_name = $2",
             job,
@@ -122,15 +129,30 @@ class Target:
         self._commit()
         return True
 
-    def remove(self, job: str, as_of: str) -> None:
-        """Takes the window's rows out of the table, whatever its columns are by now; the ledger says so."""
+    def remove(self, job: str, as_of: str, run_id: str) -> bool:
+        """Takes the window's rows out of the table, whatever its columns are by now; the ledger says so.
+
+        Of a window that the ledger does not know, those of this run: the ledger may have been lost. False where neither
+        it nor the table had anything of the window.
+        """
         self._begin()
         place = self._place()
         self._lock(f"{place.schema}.{place.name}")
-        if place.is_there and self._exists(place, LEDGER):
+        place = self._place()
+        known = NOTHING
+        if self._exists(place, LEDGER):
+            self._refuse_another(place, job)
+            known = self._entry(place, job, as_of)
+        had = known.run_id is not None
+        if place.is_there and had:
             self._delete(place, as_of)
+        elif place.is_there:
+            had = self._delete_run(place, as_of, run_id) > 0
+        if had:
+            self._make_ledger(place)
             self._note(place, job, as_of, NOTHING)
             self._commit()
+        return had
 
     # -- the steps of a delivery --------------------------------------------------------------------------------------
 
@@ -166,16 +188,19 @@ class Target:
         self._lock(f"{place.schema}.{place.name}")
         # Somebody may have made or dropped it while we waited.
         place = self._place()
-        if not self._exists(place, LEDGER):
-            self._lock(f"{place.schema}.{LEDGER}")
-            self._run(f"CREATE TABLE IF NOT EXISTS {place.ledger} ({_LEDGER_COLUMNS})")
+        self._make_ledger(place)
         wanted = {AS_OF: "text"} | columns
         if place.is_there:
             check_columns(f"{place.schema}.{place.name}", wanted, self._columns(place))
         else:
             self._create(place, wanted)
-        self._refuse_other_job(place, job)
+        self._refuse_another(place, job)
         return place
+
+    def _make_ledger(self, place: _Place) -> None:
+        if not self._exists(place, LEDGER):
+            self._lock(f"{place.schema}.{LEDGER}")
+            self._run(f"CREATE TABLE IF NOT EXISTS {place.ledger} ({_LEDGER_COLUMNS})")
 
     def _create(self, place: _Place, columns: dict[str, str]) -> None:
         described = ", ".join(f"{quoted(name)} {kind}" for name, kind in columns.items())
@@ -185,18 +210,27 @@ class Target:
         # Of a table of this name that somebody has dropped.
         self._run(f"DELETE FROM {place.ledger} WHERE table_name = $1", place.name)
 
-    def _refuse_other_job(self, place: _Place, job: str) -> None:
-        """Two jobs in one table would delete each other's windows."""
+    def _refuse_another(self, place: _Place, job: str) -> None:
+        """Two jobs in one table, or the jobs of two lakes, would delete each other's windows."""
         found = self._run(
-            f"SELECT min(job) FROM {place.ledger} WHERE table_name = $1 AND job <> $2 AND run_id IS NOT NULL",
+            f"SELECT job, lake FROM {place.ledger} "
+            "WHERE table_name = $1 AND run_id IS NOT NULL AND (job <> $2 OR lake <> $3) ORDER BY 1, 2 LIMIT 1",
             place.name,
             job,
+            self._lake,
         )
-        if other := found[0][0]:
+        table, ledger = f"{place.schema}.{place.name}", f"{place.schema}.{LEDGER}"
+        for other, lake in found:
+            if other != job:
+                raise NotDelivered(
+                    f"the table {table} gets the rows of the job '{other}', and one table is for one job",
+                    next_step=f"give output.sql of '{job}' a table of its own; or, if '{other}' is no more: DELETE FROM "
+                    f"{ledger} WHERE job = '{other}';",
+                )
             raise NotDelivered(
-                f"the table {place.schema}.{place.name} gets the rows of the job '{other}', and one table is for one job",
-                next_step=f"give output.sql of '{job}' a table of its own; or, if '{other}' is no more: DELETE FROM "
-                f"{place.schema}.{LEDGER} WHERE job = '{other}';",
+                f"the table {table} gets the rows of '{job}' from another lake, of id {lake}, and one table is for one lake",
+                next_step="give output.sql a table of its own; or, if this lake has taken that one's place: UPDATE "
+                f"{ledger} SET lake = '{self._lake}' WHERE table_name = '{place.name}';",
             )
 
     def _entry(self, place: _Place, job: str, as_of: str) -> Entry:
@@ -211,6 +245,16 @@ class Target:
     def _delete(self, place: _Place, as_of: str) -> None:
         self._run(f"DELETE FROM {place.table} WHERE {AS_OF} = $1", as_of)
 
+    def _delete_run(self, place: _Place, as_of: str, run_id: str) -> int:
+        """How many rows of this run the window had."""
+        found = self._run(
+            f"WITH gone AS (DELETE FROM {place.table} WHERE {AS_OF} = $1 AND run_id = $2 RETURNING 1) "
+            "SELECT count(*) FROM gone",
+            as_of,
+            run_id,
+        )
+        return int(found[0][0])
+
     def _insert(self, place: _Place, as_of: str, columns: dict[str, str]) -> None:
         names = ", ".join(map(quoted, columns))
         self._run(
@@ -220,15 +264,17 @@ class Target:
 
     def _note(self, place: _Place, job: str, as_of: str, entry: Entry) -> None:
         self._run(
-            f"INSERT INTO {place.ledger} (job, as_of, table_name, run_id, rows, sha256, delivered_at) "
-            "VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp()) ON CONFLICT (job, as_of, table_name) DO UPDATE SET "
-            "run_id = EXCLUDED.run_id, rows = EXCLUDED.rows, sha256 = EXCLUDED.sha256, delivered_at = EXCLUDED.delivered_at",
+            f"INSERT INTO {place.ledger} (job, as_of, table_name, run_id, rows, sha256, lake, delivered_at) "
+            "VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp()) ON CONFLICT (job, as_of, table_name) DO UPDATE SET "
+            "run_id = EXCLUDED.run_id, rows = EXCLUDED.rows, sha256 = EXCLUDED.sha256, lake = EXCLUDED.lake, "
+            "delivered_at = EXCLUDED.delivered_at",
             job,
             as_of,
             place.name,
             entry.run_id,
             entry.rows,
             entry.sha256,
+            self._lake,
         )
 
     def _commit(self) -> None:

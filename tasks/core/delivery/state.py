@@ -6,16 +6,18 @@ tells of it where the database is not asked: in `status`, in a report, and wheth
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import uuid
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from tasks.core import layout
 from tasks.core.definitions.job import Job
-from tasks.core.errors import LakeCorrupt
+from tasks.core.errors import LakeCorrupt, LakeError
 from tasks.core.runs.manifest import Record, read_beside
-from tasks.core.runs.run import load_manifest
+from tasks.core.runs.run import has_manifest, load_manifest
 from tasks.core.runs.showing import live_labels, showing
 from tasks.core.storage import Folder, Lake
 
@@ -33,6 +35,10 @@ class Delivery(Record):
     ]
     run_id: Annotated[str | None, Field(description="Whose rows it was last given; none: it has no row of it.")] = None
     sha256: Annotated[str | None, Field(description="Of the file that they are in.")] = None
+    elsewhere: dict[str, str] = Field(
+        default_factory=dict,
+        description="Tables that had its rows before output.sql named another, each with the run.",
+    )
     rows: int = 0
     delivered_at: dt.datetime | None = None
     at: Annotated[dt.datetime, Field(description="When this was written.")]
@@ -50,9 +56,18 @@ class Wanted(Record):
     rows: int
 
 
-def delivers(job: Job) -> bool:
-    """Whether a database gets the rows of this job now: of one in shadow it gets none."""
-    return job.output.sql is not None and not job.output.shadow
+def delivers(lake: Folder, job: Job) -> bool:
+    """Whether a database follows what readers see of this job. Of one in shadow it gets nothing, but keeps what it had of
+    windows that were live before: these may still be withdrawn.
+    """
+    return job.output.sql is not None and (not job.output.shadow or bool(recorded(lake, job.job)))
+
+
+def lake_id(lake: Lake) -> str:
+    """By what the database knows this lake, made when it is first asked for. A lake restored from a backup keeps it."""
+    if not lake.exists(layout.DELIVERING_LAKE):
+        lake.create(layout.DELIVERING_LAKE, uuid.uuid4().hex.encode())
+    return lake.read_text(layout.DELIVERING_LAKE).strip()
 
 
 def live_run(lake: Folder, job: str, as_of: str) -> str | None:
@@ -65,6 +80,40 @@ def live_runs(lake: Folder, job: str) -> dict[str, str]:
     """By window, in the order of time, the run whose rows readers of the lake see."""
     found = {as_of: live_run(lake, job, as_of) for as_of in live_labels(lake, job)}
     return {as_of: run_id for as_of, run_id in found.items() if run_id}
+
+
+def is_withdrawn(lake: Folder, job: str, as_of: str, run_id: str) -> bool:
+    """Whether a run's rows were taken away from readers of the lake, and not merely replaced."""
+    live = live_run(lake, job, as_of)
+    if live is None or live == run_id:
+        return live is None
+    workspace = layout.workspace(job, as_of, run_id)
+    with contextlib.suppress(LakeError):
+        return has_manifest(lake, workspace) and load_manifest(lake, workspace).state in ("withdrawing", "withdrawn")
+    return False
+
+
+def tables_before(record: Delivery | None, table: str) -> dict[str, str]:
+    """The tables besides this one that were given rows of the window, each with the run."""
+    if record is None:
+        return {}
+    given = record.elsewhere | ({record.table: record.run_id} if record.run_id else {})
+    return {name: run_id for name, run_id in given.items() if name != table}
+
+
+def leftovers(lake: Folder, job: str, as_of: str, table: str) -> dict[str, str]:
+    """The tables besides this one that have rows of the window which were withdrawn, each with the run."""
+    given = tables_before(try_read(lake, job, as_of), table)
+    return {name: run_id for name, run_id in given.items() if is_withdrawn(lake, job, as_of, run_id)}
+
+
+def may_have_withdrawn(lake: Folder, job: str, as_of: str) -> list[str]:
+    """The tables that, by the lake's record, have rows of the window which readers of the lake do not see."""
+    record, live = try_read(lake, job, as_of), live_run(lake, job, as_of)
+    found = leftovers(lake, job, as_of, record.table if record else "")
+    if record is not None and record.run_id not in (None, live):
+        found[record.table] = str(record.run_id)
+    return sorted(found)
 
 
 def wanted(lake: Lake, job: str, as_of: str) -> Wanted | None:
@@ -138,31 +187,35 @@ def recorded(lake: Folder, job: str) -> list[str]:
 
 def shortfall(lake: Folder, job: Job, as_of: str) -> str | None:
     """Why the database is not known to have what readers of the lake see, in words; None where it is, or gets nothing."""
-    if not delivers(job) or job.output.sql is None:
+    if job.output.sql is None or not delivers(lake, job):
         return None
-    record, live = try_read(lake, job.job, as_of), live_run(lake, job.job, as_of)
+    record, live, table = try_read(lake, job.job, as_of), live_run(lake, job.job, as_of), job.output.sql.table
     if record is not None and record.state != "delivered":
         return record.reason
-    given = record.run_id if record and record.table == job.output.sql.table else None
+    given = record.run_id if record and record.table == table else None
+    withdrawn = leftovers(lake, job.job, as_of, table) | ({table: given} if given and live is None else {})
+    if withdrawn:
+        return "; ".join(
+            f"the table {name} has still the rows of run {run_id}, which readers of the lake no longer see"
+            for name, run_id in withdrawn.items()
+        )
     if given == live:
         return None
-    if live is None:
-        return f"the table {job.output.sql.table} has still the rows of run {given}, which readers of the lake no longer see"
     if given is None:
-        return f"its rows were not yet delivered to the table {job.output.sql.table}"
-    return f"the table {job.output.sql.table} has still the rows of run {given}"
+        return f"its rows were not yet delivered to the table {table}"
+    return f"the table {table} has still the rows of run {given}"
 
 
 def sentence(lake: Folder, job: Job, as_of: str) -> str:
     """Where else the rows of a window are, for its page; '' where no database gets any."""
     if job.output.sql is None:
         return ""
-    if job.output.shadow:
-        return f"nothing is delivered to {job.output.sql.table} while the job is in shadow"
     why = shortfall(lake, job, as_of)
     if why is not None:
         return f"NOT delivered: {why.rstrip('.')}. Next: lamplighter deliver {job.job} --as-of {as_of}"
     record = try_read(lake, job.job, as_of)
+    if record is None and job.output.shadow:
+        return f"nothing is delivered to {job.output.sql.table} while the job is in shadow"
     if record is None or record.run_id is None:
         return f"{job.output.sql.table} has no row of this window"
     at = f" at {record.delivered_at:%Y-%m-%d %H:%M} UTC" if record.delivered_at else ""

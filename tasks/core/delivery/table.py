@@ -32,8 +32,8 @@ _TYPES = {
 }
 # Other types that hold every value, or refuse one that they cannot hold.
 _ALSO_FITS = {
-    "smallint": ("integer", "bigint"),
-    "integer": ("bigint",),
+    "smallint": ("integer", "bigint", "real", "double precision"),
+    "integer": ("bigint", "double precision"),
     "real": ("double precision",),
     "text": ("character varying",),
 }
@@ -83,15 +83,21 @@ def columns_of(schema: pa.Schema) -> dict[str, str]:
 
 
 def check_columns(table: str, wanted: Mapping[str, str], found: Mapping[str, Column]) -> None:
-    """NotDelivered where a table cannot take the columns, with the SQL that mends it; `table` is as SQL names it."""
-    problems, cures = [], []
+    """NotDelivered where a table cannot take the columns, with the SQL that mends it; `table` is as SQL names it.
+
+    A column is never to be given a type that cannot hold what other windows have in it.
+    """
+    problems, cures, kept = [], [], []
     for name, kind in wanted.items():
         if name not in found:
             problems.append(f"it has no column '{name}' ({kind})")
             cures.append(f"ADD COLUMN {quoted(name)} {kind}")
         elif not fits(kind, found[name].type):
             problems.append(f"its column '{name}' is {found[name].type}, and must be {kind}")
-            cures.append(f"ALTER COLUMN {quoted(name)} TYPE {kind}")
+            if (cure := _widened(name, found[name].type, kind)) is None:
+                kept.append(name)
+            else:
+                cures.append(cure)
     for name, column in found.items():
         if name not in wanted and column.is_required:
             problems.append(f"its column '{name}' must have a value, and the job gives none")
@@ -99,8 +105,21 @@ def check_columns(table: str, wanted: Mapping[str, str], found: Mapping[str, Col
     if problems:
         raise _not_taken(
             f"the table {table} cannot take the job's rows: {'; '.join(problems)}",
-            f"whoever owns the table runs: ALTER TABLE {table} {', '.join(cures)};",
+            f"score the window again with --rescore if its rows are older than the types that the job has now, or name "
+            f"another table in output.sql: {_named(kept)} cannot be altered without loss to what the table has"
+            if kept
+            else f"whoever owns the table runs: ALTER TABLE {table} {', '.join(cures)};",
         )
+
+
+def _widened(name: str, found: str, wanted: str) -> str | None:
+    """How a column gets the type that is wanted; None where that cannot hold every value of the type that it has."""
+    if (found, wanted) == (_TYPES["timestamp_naive"], _TYPES["timestamp"]):
+        return f"ALTER COLUMN {quoted(name)} TYPE {wanted} USING {quoted(name)} AT TIME ZONE 'UTC'"
+    elements = found.removesuffix("[]"), wanted.removesuffix("[]")
+    is_list = (found.endswith("[]"), wanted.endswith("[]"))
+    holds = wanted == "text" or (is_list[0] == is_list[1] and fits(*elements))
+    return f"ALTER COLUMN {quoted(name)} TYPE {wanted}" if holds else None
 
 
 def fits(wanted: str, found: str) -> bool:

@@ -44,6 +44,13 @@ class InputColumn(Definition):
     categories: Annotated[tuple[bool | int | str, ...] | None, Field(description="The values known in training.")] = (
         None
     )
+    ordered: Annotated[bool, Field(description="Whether the categories have an order, in pandas' sense.")] = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_so(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # As of the adapters below: versions of before keep their bytes.
+        kept: dict[str, Any] = serialize(self)
+        return {key: value for key, value in kept.items() if key != "ordered" or value}
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -21,6 +21,8 @@ from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersi
 
 _LONGEST_MESSAGE = 500
 _MATRIX = 2  # Dimensions.
+MEND_OUTPUTS = "mend output.columns in the job"
+_TAKEN_APART = "let a function of the project make columns of it: lamplighter register --output-adapter module:function"
 
 
 METHODS = ("predict", "predict_proba", "decision_function", "score_samples", "transform")
@@ -78,11 +80,12 @@ def has_method(estimator: Any, name: str) -> bool:
 
 
 class PredictRaised(Exception):
-    """The model itself raised on a batch. Internal: whoever scores looks for the rows that are to blame."""
+    """The model itself raised on a batch, or what stands `by` it. Internal: whoever scores looks for the rows to blame."""
 
-    def __init__(self, original: Exception | str) -> None:
+    def __init__(self, original: Exception | str, by: str = "") -> None:
         text = original if isinstance(original, str) else f"{type(original).__name__}: {original}"
-        text = " ".join(text.split())
+        text = " ".join(f"{by} raised {text}".split() if by else text.split())
+        self.by = by
         self.message = text if len(text) <= _LONGEST_MESSAGE else f"{text[:_LONGEST_MESSAGE]}..."
         super().__init__(self.message)
 
@@ -161,8 +164,8 @@ def _called(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, names: Collec
         frame = input_frame(batch, loaded.version.inputs)
         taken = to_model(loaded.adapters, frame, batch.num_rows, loaded.version)
         return {name: _Made.of(loaded, method(taken)) for name, method in methods.items()}
-    except (MemoryError, ModelBlocked):
-        raise  # No row's fault.
+    except (MemoryError, ModelBlocked, PredictRaised):
+        raise  # No row's fault, or told already.
     except Exception as error:
         raise PredictRaised(error) from error
 
@@ -186,7 +189,7 @@ def _series(values: pa.Array[Any], column: InputColumn) -> Any:
     if column.encoding == "category":
         known: Any = pa.array(list(column.categories or ()), kind)
         codes: Any = pc.index_in(values, value_set=known, skip_nulls=True).fill_null(-1).to_numpy()
-        return pd.Categorical.from_codes(codes, categories=pd.Index(known.to_pandas()))
+        return pd.Categorical.from_codes(codes, categories=pd.Index(known.to_pandas()), ordered=column.ordered)
     if pa.types.is_decimal(kind) or (column.nullable and (pa.types.is_integer(kind) or pa.types.is_boolean(kind))):
         return values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     if pa.types.is_string(kind):
@@ -229,7 +232,12 @@ class _Made:
 
     @classmethod
     def of(cls, loaded: LoadedModel, returned: Any) -> _Made:
-        adapted = to_columns(loaded.adapters, returned, loaded.version)
+        try:
+            adapted = to_columns(loaded.adapters, returned, loaded.version)
+        except (MemoryError, ModelBlocked):
+            raise
+        except Exception as error:
+            raise PredictRaised(error, by=f"the output adapter {loaded.version.signature.output_adapter}") from error
         return cls(_as_array(returned) if adapted is None else None, adapted)
 
     def column(self, loaded: LoadedModel, name: str, output: Prediction) -> _Returned:
@@ -256,7 +264,7 @@ class _Returned:
         return ModelBlocked(
             f"{self.loaded.version}, {self.output.method}{adapter} for the column '{self.column}': {what}",
             state="nothing of this batch was published",
-            next_step=next_step or f"mend output.columns in the job{back}",
+            next_step=next_step or f"{MEND_OUTPUTS}{back}",
         )
 
 
@@ -279,7 +287,10 @@ def _as_array(returned: Any) -> npt.NDArray[Any]:
 def _published(returned: _Returned, rows: int, kind: pa.DataType) -> pa.Array[Any]:
     values = returned.values
     if values.ndim == 0 or len(values) != rows:
-        raise returned.blocked(f"it returned {len(values) if values.ndim else 'one value'} for {rows} rows")
+        # Of several outputs predict_proba gives a list.
+        several = values.ndim > _MATRIX and not returned.is_adapted
+        what = f"it returned {len(values) if values.ndim else 'one value'} for {rows} rows"
+        raise returned.blocked(what, _TAKEN_APART if several else "")
     if (
         values.ndim == _MATRIX
         and values.shape[1] == 1
@@ -314,7 +325,10 @@ def _chosen(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _one_a_row(returned: _Returned, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if values.ndim != 1:
-        raise returned.blocked(f"it returned an array of shape {values.shape}, and one value a row is needed")
+        raise returned.blocked(
+            f"it returned an array of shape {values.shape}, and one value a row is needed",
+            "" if returned.is_adapted else _TAKEN_APART,
+        )
     return values
 
 

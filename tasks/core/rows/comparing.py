@@ -50,7 +50,8 @@ class Pair:
 class SideCounts:
     """Of one table: all its rows, those that only it has, those whose key is missing, and those whose key is not theirs alone.
 
-    A key that either table has twice cannot be paired: its rows are left out on both sides.
+    A key that either table has twice cannot be paired: its rows are left out on both sides. `unlike`: of each key column
+    that has them, its type in which both sides meet, and in how many rows it holds what cannot be of that type.
     """
 
     rows: int = 0
@@ -58,6 +59,12 @@ class SideCounts:
     without_key: int = 0
     repeated: int = 0
     examples: tuple[Values, ...] = ()
+    unlike: tuple[tuple[str, str, int], ...] = ()
+
+    @property
+    def unpaired(self) -> int:
+        """The rows that no row of the other side stands beside: nothing is said of their values."""
+        return self.alone + self.without_key + self.repeated
 
     def plus(self, other: SideCounts, most: int) -> SideCounts:
         return SideCounts(
@@ -66,6 +73,8 @@ class SideCounts:
             self.without_key + other.without_key,
             self.repeated + other.repeated,
             (*self.examples, *other.examples)[:most],
+            # They are counted with all rows, by whoever sees these first.
+            self.unlike or other.unlike,
         )
 
 
@@ -87,8 +96,7 @@ class Comparison:
     @property
     def is_same(self) -> bool:
         """Whether every row has a counterpart that is equal to it."""
-        apart = self.ours.alone + self.theirs.alone + self.different
-        return not apart and self.ours.repeated == self.theirs.repeated
+        return not (self.ours.unpaired or self.theirs.unpaired or self.different)
 
 
 def compare_rows(
@@ -155,21 +163,25 @@ class _Side:
     def names(self) -> list[str]:
         return list(dict.fromkeys([*self.keys, *self.columns]))
 
-    def batches(self) -> Iterator[tuple[pa.RecordBatch, Hashes, Mask]]:
-        """Each batch of these columns in their plain types, with the hashes of its keys, and which of these are missing."""
+    def batches(self) -> Iterator[tuple[pa.RecordBatch, Hashes, Mask, Ordinals]]:
+        """Each batch of these columns in their plain types, with the hashes of its keys, and which of these are missing.
+
+        And of each key column how many values cannot be brought to the type in which both sides meet.
+        """
         with self.table.read(self.names) as batches:
             for batch in batches:
                 unwrapped = _unwrapped(batch.select(self.names))
-                yield unwrapped, self._hashes(unwrapped), self._missing(unwrapped)
+                hashes, unlike = self._hashes(unwrapped)
+                yield unwrapped, hashes, self._missing(unwrapped), unlike
 
-    def _hashes(self, batch: pa.RecordBatch) -> Hashes:
+    def _hashes(self, batch: pa.RecordBatch) -> tuple[Hashes, Ordinals]:
         brought = [bring(batch.column(name), kind) for name, kind in zip(self.keys, self.kinds, strict=True)]
         hashes = hash_rows(pa.table([one.column for one in brought], names=[str(n) for n in range(len(brought))]))
         lost = np.logical_or.reduce([one.lost for one in brought])
         if lost.any():
             # A value that cannot be one of the other side's is still a key of its own.
             hashes[lost] = hash_rows(batch, self.keys)[lost] + np.uint64(1)
-        return hashes
+        return hashes, np.array([one.lost.sum() for one in brought])
 
     def _missing(self, batch: pa.RecordBatch) -> Mask:
         found: Mask = np.logical_or.reduce([missing(batch.column(name)) for name in self.keys])
@@ -195,11 +207,17 @@ class _Gathered:
     bytes: int = 0
     rows: int = 0
     without_key: int = 0
+    unlike: Ordinals | None = None
 
     def add(self, hashes: Hashes, table: pa.Table) -> None:
         self.hashes.append(hashes)
         self.tables.append(table)
         self.bytes += table.nbytes + hashes.nbytes
+
+    def count(self, rows: int, absent: Mask, unlike: Ordinals) -> None:
+        self.rows += rows
+        self.without_key += int(absent.sum())
+        self.unlike = unlike if self.unlike is None else self.unlike + unlike
 
     def keep(self, modulus: int, remainder: int) -> None:
         """Lets go of what does not belong to this part."""
@@ -264,10 +282,9 @@ class _Work:
         for side in self.sides:
             one = _Gathered()
             gathered.append(one)
-            for batch, hashes, absent in side.batches():
+            for batch, hashes, absent, unlike in side.batches():
                 if is_first:
-                    one.rows += batch.num_rows
-                    one.without_key += int(absent.sum())
+                    one.count(batch.num_rows, absent, unlike)
                 here = ~absent & _belongs(hashes, modulus, remainder)
                 one.add(hashes[here], pa.Table.from_batches([batch]).filter(pa.array(here)))
                 modulus = self._made_to_fit(gathered, modulus, remainder)
@@ -308,12 +325,14 @@ class _Work:
 
     def _counts(self, one: _Gathered, side: _Side, table: pa.Table, alone: Ordinals, repeated: int) -> SideCounts:
         first = table.select(side.keys).take(alone[: self.examples])
+        unlike = zip(side.keys, side.kinds, [] if one.unlike is None else one.unlike.tolist(), strict=False)
         return SideCounts(
             rows=one.rows,
             alone=len(alone),
             without_key=one.without_key,
             repeated=repeated + sum(int(counts.sum()) for _, counts in one.more),
             examples=tuple(shown_row(first, row) for row in range(len(first))),
+            unlike=tuple((key, type_name(kind), count) for key, kind, count in unlike if count),
         )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tasks.core.definitions.column_types import type_name
-from tasks.core.rows.meeting import Brought, Held, Mask, as_floats, bring, has_distance, hold, meeting_type, unit
+from tasks.core.rows.meeting import Brought, Held, Mask, as_floats, has_distance, hold, meet, unit
 
 Value = bool | int | float | str | None
 Values = tuple[Value, ...]
@@ -35,7 +35,10 @@ class Difference:
 
 @dataclass(frozen=True)
 class ColumnTally:
-    """A column over all pairs of rows. `compared_as` is None where the two types can never be compared."""
+    """A column over all pairs of rows. `compared_as` is None where the two types can never be compared.
+
+    `near` counts the values that are not equal, and do not differ by more than the tolerance.
+    """
 
     ours: str
     theirs: str
@@ -50,6 +53,7 @@ class ColumnTally:
     largest_share: float | None = None
     factors: tuple[float, float] | None = None
     examples: tuple[Difference, ...] = ()
+    near: int = 0
 
     @property
     def factor(self) -> float | None:
@@ -76,6 +80,7 @@ class ColumnTally:
             _most(self.largest_share, other.largest_share),
             _both_factors(self.factors, other.factors),
             _largest_first((*self.examples, *other.examples))[:most],
+            self.near + other.near,
         )
 
 
@@ -85,10 +90,10 @@ def column_tally(
     """The tally of one column over rows that stand beside each other, and which of them differ."""
     ours, theirs = _one_chunk(here[names[0]]), _one_chunk(there[names[1]])
     types = (type_name(ours.type), type_name(theirs.type))
-    target = meeting_type(ours.type, theirs.type)
-    if target is None:
+    brought = meet(ours, theirs)
+    if brought is None:
         return ColumnTally(*names, *types, None), np.zeros(len(here), dtype=bool)
-    brought = bring(ours, target), bring(theirs, target)
+    target = brought[0].column.type
     held = hold(*brought, tolerance)
     share = _share(brought, held)
     rows = _examples(held, examples)
@@ -113,6 +118,7 @@ def column_tally(
             )
             for row in rows
         ),
+        near=int(held.near.sum()),
     )
     return tally, held.differs
 

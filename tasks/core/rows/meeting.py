@@ -1,6 +1,7 @@
 """Two columns of different origin that mean the same: brought to one type, and held against each other value by value.
 
-Numbers meet as numbers, whatever their width; text meets a number, a date or an instant as that; a date and an instant
+Numbers meet as numbers, whatever their width; text meets a number, a date or an instant as that, and a whole
+number or a decimal as a float where it holds digits that these do not have; a date and an instant
 without zone meet an instant in UTC. As keys, whole floats are the whole numbers that they stand for. A value that cannot
 be brought to the common type is different from whatever stands beside it.
 """
@@ -57,10 +58,11 @@ class Brought:
 
 @dataclass(frozen=True)
 class Held:
-    """Of each pair of values: whether they differ, and by how much; NaN where that is no number."""
+    """Of each pair of values: whether they differ, and by how much (NaN where that is no number); `near`: within the tolerance."""
 
     differs: Mask
     distance: Floats
+    near: Mask
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType | None:
@@ -118,6 +120,19 @@ def _decimal(one: Any, other: Any) -> pa.DataType:
 
 
 # --- To the common type
+
+
+def meet(ours: Column, theirs: Column) -> tuple[Brought, Brought] | None:
+    """Both columns in the type in which they are compared; None where there is none."""
+    target = meeting_type(ours.type, theirs.type)
+    if target is None:
+        return None
+    brought = bring(ours, target), bring(theirs, target)
+    if kind_of(target) in ("int", "decimal") and any(one.lost.any() for one in brought):
+        floats = bring(ours, _FLOAT), bring(theirs, _FLOAT)
+        if any(more.lost.sum() < one.lost.sum() for more, one in zip(floats, brought, strict=True)):
+            return floats
+    return brought
 
 
 def bring(column: Column, target: pa.DataType) -> Brought:
@@ -179,7 +194,7 @@ def missing(column: Column) -> Mask:
 
 
 def hold(ours: Brought, theirs: Brought, tolerance: float) -> Held:
-    """Each value against the one beside it; `tolerance` is of floats: absolute below 1, relative above.
+    """Each value against the one beside it; `tolerance` is of floats and decimals: absolute below 1, relative above.
 
     NaN equals NaN, and null equals null; either is different from all else.
     """
@@ -187,8 +202,9 @@ def hold(ours: Brought, theirs: Brought, tolerance: float) -> Held:
     absent, absent_there = _mask(one.is_null()), _mask(other.is_null())
     both = ~(absent | absent_there)
     distance = _distance(one, other, both)
-    differs = np.asarray(both & _unequal(one, other, distance, tolerance))
-    return Held(differs | (absent != absent_there) | ours.lost | theirs.lost, distance)
+    unequal = both & _unequal(one, other)
+    near = unequal & _within(one, other, distance, tolerance)
+    return Held((unequal & ~near) | (absent != absent_there) | ours.lost | theirs.lost, distance, near)
 
 
 def unit(target: pa.DataType) -> str:
@@ -212,23 +228,40 @@ def has_distance(target: pa.DataType) -> bool:
 def _distance(one: Column, other: Column, both: Mask) -> Floats:
     if not has_distance(one.type):
         return np.full(len(one), np.nan)
-    with np.errstate(invalid="ignore", over="ignore"):
-        found = np.abs(as_floats(one) - as_floats(other))
+    if kind_of(one.type) == "int":
+        found = _between_ints(one, other)
+    elif kind_of(one.type) == "decimal" and one.type.precision < _MOST_DIGITS:
+        found = np.abs(as_floats(pc.subtract(one, other)))
+    else:
+        with np.errstate(invalid="ignore", over="ignore"):
+            found = np.abs(as_floats(one) - as_floats(other))
     return np.where(both, found, np.nan)
 
 
-def _unequal(one: Column, other: Column, distance: Floats, tolerance: float) -> Mask:
+def _between_ints(one: Column, other: Column) -> Floats:
+    """As whole numbers: beyond 2^53 those that differ may be one float."""
+    here, there = (pc.fill_null(column, 0).to_numpy(zero_copy_only=False) for column in (one, other))
+    least, most = np.minimum(here, there), np.maximum(here, there)
+    found: Floats = (most.astype(np.uint64) - least.astype(np.uint64)).astype(np.float64)
+    return found
+
+
+def _unequal(one: Column, other: Column) -> Mask:
     """Whether the values differ; of rows in which one is null it says nothing."""
     if not pa.types.is_floating(one.type):
         return _other_hash(one, other) if kind_of(one.type) == "list" else _mask(pc.not_equal(one, other))
     here, there = as_floats(one), as_floats(other)
-    unequal = (here != there) & ~(np.isnan(here) & np.isnan(there))
-    if tolerance:
-        with np.errstate(invalid="ignore"):
-            near = distance <= tolerance * np.maximum(1.0, np.maximum(np.abs(here), np.abs(there)))
-        # What is infinite is near to nothing.
-        unequal &= ~(near & np.isfinite(distance))
-    return np.asarray(unequal)
+    return np.asarray((here != there) & ~(np.isnan(here) & np.isnan(there)))
+
+
+def _within(one: Column, other: Column, distance: Floats, tolerance: float) -> Mask:
+    """Whether the values are within the tolerance. Whole numbers have none, and what is infinite is near to nothing."""
+    is_fraction = pa.types.is_floating(one.type) or (kind_of(one.type) == "decimal" and one.type.scale > 0)
+    if not tolerance or not is_fraction:
+        return np.zeros(len(one), dtype=bool)
+    sizes = np.maximum(np.abs(as_floats(one)), np.abs(as_floats(other)))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((distance <= tolerance * np.maximum(1.0, sizes)) & np.isfinite(distance))
 
 
 def _other_hash(one: Column, other: Column) -> Mask:

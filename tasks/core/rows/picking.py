@@ -18,6 +18,18 @@ def conform_to(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
+def can_become(file: TableReader, schema: pa.Schema) -> bool:
+    """Whether all values of these columns can have these types; they are read where they have others."""
+    if all(file.schema_arrow.field(field.name).type.equals(field.type) for field in schema):
+        return True
+    try:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group, columns=schema.names).select(schema.names).cast(schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
+
+
 def _column(table: pa.Table, field: pa.Field[Any]) -> Any:
     if field.name in table.column_names:
         column = table[field.name]

@@ -26,7 +26,7 @@ from tasks.core.definitions.job import Job
 from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.rows.digest import Hashes, digest_json, hash_rows
 from tasks.core.rows.newest import Newest, Ranks, index_in
-from tasks.core.rows.picking import conform_to, in_groups, taken
+from tasks.core.rows.picking import can_become, conform_to, in_groups, taken
 from tasks.core.runs.manifest import Record
 from tasks.core.runs.showing import live_labels
 from tasks.core.storage import Folder, Lake
@@ -87,6 +87,27 @@ def refresh(lake: Lake, job: Job, *, wait_seconds: float = 0) -> Refreshed:
     raise AssertionError("unreachable")
 
 
+def is_behind(lake: Folder, job: str) -> bool:
+    """Whether windows show other runs than the table was made of."""
+    kept = _kept(lake, job)
+    return (kept.windows if kept else {}) != _live(lake, job)
+
+
+def take_stale_away(lake: Lake, job: str) -> bool:
+    """Takes a table away that may have rows of runs which no window shows any more; whether it did.
+
+    It needs no definition of the job, and no window is read. WindowBusy where another run is at the table.
+    """
+    with lake.lock(layout.latest_lock(job), holder=f"the removal of the latest rows of {job}"):
+        _end_what_was_killed(lake, job)
+        try:
+            kept = _kept(lake, job)
+            is_sound = kept is not None and kept.windows.items() <= _live(lake, job).items()
+            return not is_sound and _remove(lake, job)
+        finally:
+            _clear(lake, job)
+
+
 def note(lake: Folder, job: Job) -> str:
     """Why there is no such table, for whoever looks for it; '' where nothing is to be said."""
     if job.output.latest is False:
@@ -134,7 +155,8 @@ def _merged(lake: Lake, job: Job, kept: Kept | None, windows: dict[str, str]) ->
     newest = merge.gather()
     if _is_too_long(job, newest.settle()):
         raise _Outgrown
-    name = f"latest-{digest_json([kept.file if kept else '', windows])[:32]}.parquet"
+    made_of = [kept.file if kept else "", windows, job.keys, merge.contract]
+    name = f"latest-{digest_json(made_of)[:32]}.parquet"
     staged, rows = _staged(job.job), newest.settle()
     said = {"lamplighter": json.dumps({"job": job.job, "table": "latest"})}
     with lake.parquet_writer(f"{staged}/{name}", merge.schema, metadata=said) as writer:
@@ -214,9 +236,14 @@ class _Merge:
         places = newest.places_by_source()
         for source in sorted(places, reverse=True):
             key = self._latest_key if source == _OF_LATEST else self._key(self.labels[source])
-            with self.lake.parquet(key) as file:
-                for table in taken(file, places[source]):
-                    yield conform_to(table, self.schema)
+            try:
+                with self.lake.parquet(key) as file:
+                    for table in taken(file, places[source]):
+                        yield conform_to(table, self.schema)
+            except LakeError as error:
+                if source == _OF_LATEST:
+                    raise _Unreadable from error
+                raise
 
     def _add_latest(self, newest: Newest) -> tuple[Hashes, Ranks]:
         """Adds what the table has of windows that stay; the keys of its other rows, and the ranks of those."""
@@ -241,10 +268,10 @@ class _Merge:
     def _of_latest(self) -> Iterator[tuple[Hashes, Any, int]]:
         """Of each row group of the table the hashes of its keys, the runs of its rows, and the place of its first row."""
         known, first = pa.array(list(self.before.values()), pa.string()), 0
-        fields = [self.schema.field(name) for name in self.job.keys]
         try:
             with self.lake.parquet(self._latest_key) as file:
-                if [file.schema_arrow.field(name) for name in self.job.keys] != fields:
+                # What became of values in the columns of another contract is not what the windows have.
+                if not file.schema_arrow.equals(self.schema):
                     raise _Unreadable
                 for group in range(file.num_row_groups):
                     table = file.read_row_group(group, columns=[*self.job.keys, "run_id"])
@@ -274,19 +301,16 @@ class _Merge:
     def _hashes(self, key: str) -> Iterator[tuple[Hashes, int]]:
         """Of each row group of a window the hashes of its keys, and the place of its first row.
 
-        A window that does not have the keys, or has them in a type that cannot become today's, has no row here.
+        A window that does not have the keys, or has any in a type that cannot become today's, has no row here.
         """
         keys, first = list(self.job.keys), 0
         schema = pa.schema([self.schema.field(name) for name in keys])
         with self.lake.parquet(key) as file:
-            if not set(keys) <= set(file.schema_arrow.names):
+            if not set(keys) <= set(file.schema_arrow.names) or not can_become(file, schema):
                 return
             for group in range(file.num_row_groups):
-                table = file.read_row_group(group, columns=keys)
-                try:
-                    yield hash_rows(table.select(keys).cast(schema), keys), first
-                except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                    return
+                table = file.read_row_group(group, columns=keys).select(keys).cast(schema)
+                yield hash_rows(table, keys), first
                 first += len(table)
 
     def _key(self, label: str) -> str:
@@ -326,14 +350,18 @@ def _live(lake: Folder, job: str) -> dict[str, str]:
 
 def _read_kept(lake: Folder, job: Job) -> Kept | None:
     """What the table was made of; None where there is none, or one that cannot be built upon."""
-    folder = layout.latest(job.job)
-    if not lake.exists(f"{folder}/{_WINDOWS}"):
-        return None
+    kept = _kept(lake, job.job)
+    is_usable = kept is not None and kept.keys == job.keys and lake.exists(f"{layout.latest(job.job)}/{kept.file}")
+    return kept if is_usable else None
+
+
+def _kept(lake: Folder, job: str) -> Kept | None:
+    """What the table says that it was made of; None where it does not say."""
+    key = f"{layout.latest(job)}/{_WINDOWS}"
     try:
-        kept = Kept.model_validate_json(lake.read_bytes(f"{folder}/{_WINDOWS}"))
+        return Kept.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else None
     except (ValidationError, LakeError):
         return None
-    return kept if kept.keys == job.keys and lake.exists(f"{folder}/{kept.file}") else None
 
 
 def _contract_of(lake: Folder, key: str) -> int:

@@ -42,6 +42,7 @@ _HIVE = re.compile(r"([^/=]+)=([^/]*)/")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _CSV_MISSING = pa.array(["NA", "N/A", "NULL", "null", "\\N"])
 _CSV_BLOCK_BYTES = 4 << 20
+_MOST_OF_A_LINE = 64 << 10
 _EVENT_TIME = pa.timestamp("us", tz="UTC")
 _PASSING_ERRORS = {
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH,
@@ -102,6 +103,19 @@ def open_files(
     open_file = _open_parquet if source.format == "parquet" else _open_csv
     names, first = open_file(place, files[0], request)
     yield names, _rows_of_all(names, first, lambda path: open_file(place, path, request), files[1:])
+
+
+def first_line(path: str, project: Folder) -> str:
+    """Of the first file, unpacked where its name says that it is packed: its first line, up to 64 KiB of it."""
+    place = _place(path, project)
+    (first, *_) = _files(place)
+
+    def read() -> bytes:
+        with place.system.open_input_stream(first) as stream:
+            return bytes(stream.read(_MOST_OF_A_LINE))
+
+    lines = _guarded(first, read).decode("utf-8-sig", errors="replace").splitlines()
+    return lines[0] if lines else ""
 
 
 def _rows_of_all(

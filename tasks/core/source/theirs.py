@@ -15,7 +15,7 @@ from tasks.core.definitions.source import FilesSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SchemaBlocked, SourceError
 from tasks.core.rows.comparing import Batches, Rows
-from tasks.core.source.files import open_files
+from tasks.core.source.files import first_line, open_files
 from tasks.core.storage import Folder
 
 Format = Literal["parquet", "csv"]
@@ -62,15 +62,22 @@ def find_table(path: str, window: Window) -> TheirTable:
         raise DefinitionError(
             f"--against: {error.errors()[0]['msg'].removeprefix('Value error, ')}", state=_NOTHING
         ) from None
+    if source.format == "csv":
+        _refuse_other_separator(place)
     with _told(place), _opened(source, window, pa.schema([])) as (names, _):
-        found = TheirTable(source, window, tuple(names))
-    if source.format == "csv" and len(names) == 1 and (other := re.search(r"[;\t|]", names[0])):
+        return TheirTable(source, window, tuple(names))
+
+
+def _refuse_other_separator(path: str) -> None:
+    """By the header, before rows are read: a decimal comma would part them in two."""
+    with _told(path):
+        header = first_line(path, Folder("/"))
+    if "," not in header and (other := re.search(r"[;\t|]", header)):
         raise DefinitionError(
-            f"{place} has one column, '{names[0]}': its values are parted by {other[0]!r}, and those of CSV are by commas",
+            f"{path} has one column, '{_printable(header)}': its values are parted by {other[0]!r}, and those of CSV are by commas",
             state=_NOTHING,
-            next_step="write it with commas, or as Parquet",
+            next_step="write it with commas and with decimal points, or as Parquet",
         )
-    return found
 
 
 def _opened(
@@ -111,7 +118,8 @@ def _told(path: str) -> Iterator[None]:
         raise DefinitionError(
             f"--against cannot be read: {_printable(error.failed)}",
             state=_NOTHING,
-            next_step=f"give Parquet or CSV: a file, or a folder of files with the same columns. Looked for in {path}",
+            next_step=f"give Parquet, or CSV whose name ends in {', '.join(_CSV)}: a file, or a folder of files with the same "
+            f"columns. Looked for in {path}",
         ) from error
     except SchemaBlocked as error:
         raise DefinitionError(

@@ -45,6 +45,12 @@ def new_project(folder: Folder, job: str = "") -> NewProject:
             state=_NOTHING,
             next_step=_GIVE_NAME,
         )
+    if not _is_text_in_yaml(job):
+        raise DefinitionError(
+            f"no job can be called '{job}': without quotes, YAML reads that as a word of its own and not as a name",
+            state=_NOTHING,
+            next_step=_GIVE_NAME,
+        )
     package = own_code.free_package_name(f"{name}_code" if keyword.iskeyword(name) else name, folder)
     words = {"JOB": job, "PACKAGE": package, "TITLE": _title(folder.root.name)}
     text = {key: _filled(template, words) for key, (template, _) in _files(job, package).items() if template}
@@ -88,7 +94,12 @@ def name_from(text: str) -> str:
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:_LONGEST_NAME].strip("_")
     if not name:
         return "scores"
-    return name if name[0].isalpha() else f"job_{name}"
+    return name if name[0].isalpha() and _is_text_in_yaml(name) else f"job_{name}"
+
+
+def _is_text_in_yaml(name: str) -> bool:
+    """Not so of null, true, on and their like."""
+    return bool(yaml.safe_load(name) == name)
 
 
 _GIVE_NAME = "give --job of lower-case letters, digits and _, beginning with a letter"

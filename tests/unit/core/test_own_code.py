@@ -58,6 +58,31 @@ def test_of_two_projects_the_last_joined_counts(tmp_path):
         own_code.imported("ours_b")
 
 
+def test_nothing_of_a_project_that_was_left_is_imported(tmp_path):
+    files = {"ours_j/later.py": "", "ours_k.py": "from ours_j import made\nfrom expectations import ours_z\n"}
+    for which in (1, 2):
+        made_of = {"ours_j/made.py": f"which = {which}\n", "expectations/ours_z.py": f"which = {which}\n"}
+        own_code.join(made(tmp_path / str(which), files | made_of))
+        assert own_code.named("ours_k:made.which") == which
+        assert own_code.named("ours_k:ours_z.which") == which
+    assert own_code.named("ours_j:made").__file__ == f"{tmp_path}/2/ours_j/made.py"
+
+
+def test_a_link_to_a_project_is_that_project(tmp_path, monkeypatch):
+    made(tmp_path / "real", {"ours_l.py": "def fails():\n    raise ValueError\n"})
+    (tmp_path / "link").symlink_to("real")
+    # As an installation in place has it, far ahead of what is installed.
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "real"), *sys.path])
+    imported = importlib.import_module("ours_l")
+    own_code.join(Folder(tmp_path / "link"))
+    assert (sys.path[-1], str(tmp_path / "real") in sys.path) == (str(tmp_path / "link"), False)
+    with pytest.raises(ValueError) as raised:  # noqa: PT011 - its words do not count
+        imported.fails()
+    assert f"ValueError ({tmp_path}/real/ours_l.py, line 2)" in own_code._why(raised.value)
+    own_code.join(Folder(CHECKOUT))
+    assert "ours_l" not in sys.modules
+
+
 def test_lamplighters_own_stay_its_own(tmp_path, monkeypatch):
     # Another test may have imported the checkout's.
     monkeypatch.delitem(sys.modules, "expectations.consistent_schedule", raising=False)
@@ -176,6 +201,23 @@ def test_where_a_module_lies(tmp_path):
         "ours": "ours/__init__.py", "ours.deep.model": "ours/deep/model.py", "one": "one.py",
         "os": None, "flows.x": None, "..x": None, "a/b": None,
     }  # fmt: skip
+
+
+def test_a_module_far_below_makes_a_package(tmp_path):
+    project = made(tmp_path, {
+        "team/credit/risk/features.py": "x = 1\n", "team/readme.md": "", "numbers_of/as_of=2024/x.py": "", "other/.x/y.py": "",
+        "others/__pycache__/y.py": "",
+    })  # fmt: skip
+    (tmp_path / "team/around").symlink_to(tmp_path)
+    (tmp_path / "rounds").mkdir()
+    (tmp_path / "rounds/again").symlink_to("../rounds")
+    (tmp_path / "rounds/broken").symlink_to("broken")
+    names = ("team", "numbers_of", "other", "others", "rounds", "nowhere")
+    assert [name for name in names if own_code.lies_in(name, project)] == ["team"]
+    assert own_code.file_of("team.credit.risk.features", project) == "team/credit/risk/features.py"
+    assert list(own_code.modules_below("team", project)) == ["team/credit/risk/features.py"]
+    own_code.join(project)
+    assert own_code.named("team.credit.risk.features:x") == 1
 
 
 @pytest.mark.parametrize(("wanted", "free"), [("ours", "ours"), ("numpy", "numpy_code"), ("flows", "flows_code"), ("lake", "lake_code"), ("tests", "tests_code")])  # fmt: skip

@@ -109,3 +109,41 @@ def test_strange_bytes_in_a_module_stop_nobody(project, tmp_path):
         b"\xff\xfe\x00import \n# from  import\nimport ,\nfrom . import x\nimport helpers;x=1\n"
     )
     assert own_modules.scoring_packages(job(), project) == ["helpers", "ours", "units"]
+
+
+def test_a_package_whose_only_modules_lie_deep_has_a_digest(project, tmp_path):
+    (tmp_path / "team/credit").mkdir(parents=True)
+    (tmp_path / "team/credit/features.py").write_text("import units.power\n")
+    assert set(own_modules.digests_of(["team.credit.features.Own"], project)) == {"team", "units"}
+
+
+def test_what_a_link_leads_to_is_part_of_a_package(project, tmp_path):
+    before = own_modules.digests(job(), project, version())["ours"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "shared.py").write_text("import around\n")
+    (tmp_path / "ours/linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(elsewhere)
+    own_modules._looked_at.cache_clear()
+    assert own_modules.package_keys("ours", project)[2:] == ["ours/linked/shared.py", "ours/model.py"]
+    assert own_modules.digests(job(), project, version())["ours"] != before
+    assert "around" in own_modules.scoring_packages(job(), project)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os; import around", "try: import around\nexcept ImportError: pass", "import os, \\\n  around",
+        "\ufeffimport around", "from around import (a,\n b)", "x = 1\rimport around\r", "if x: from around import *",
+        "from  around.deep  \\\n  import x", "import importlib\nimportlib.import_module('around.deep')",
+    ],
+)  # fmt: skip
+def test_however_an_import_is_written(project, tmp_path, text):
+    (tmp_path / "ours/model.py").write_bytes(text.encode())
+    assert own_modules.scoring_packages(job(), project) == ["around", "ours", "units"]
+
+
+def test_a_module_may_have_any_name_that_python_knows(project, tmp_path):
+    (tmp_path / "kreditprüfung.py").write_text("")
+    (tmp_path / "ours/model.py").write_text('from kreditprüfung import x\n"""\nimport helpers\n"""\n')
+    assert own_modules.scoring_packages(job(), project) == ["kreditprüfung", "ours", "units"]

@@ -1,6 +1,8 @@
 """What `check` finds: own code that cannot be had is told of, whatever it does while it is imported, and hurts no other job."""
 
+import importlib
 import json
+import sys
 import types
 
 import pytest
@@ -91,6 +93,35 @@ def test_an_adapter_of_the_version_that_would_score(made):
     # What only another interpreter has is not looked for here.
     assert "is 'churn.features:to_rows', which cannot be imported" in problem
     assert "churn.features has no 'to_rows'" in problem
+
+
+def test_a_project_that_a_link_names_and_an_installation_in_place_knows_is_right(tmp_path, monkeypatch):
+    made = Made(tmp_path / "real")
+    made.write("ours_linked/model.py", "class Own: ...")
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "real")])
+    importlib.import_module("ours_linked.model")
+    own_code.join(Folder(tmp_path / "link"))
+    try:
+        assert checking._try_named("ours_linked.model", "Own") == ""
+    finally:
+        own_code.join(Folder(own_code.package_folder("tasks").root.parent))
+
+
+def test_another_module_of_the_same_name_is_told(made, monkeypatch, tmp_path):
+    made.write("ours_taken/model.py", "class Own: ...")
+    (tmp_path / "other/ours_taken").mkdir(parents=True)
+    (tmp_path / "other/ours_taken/model.py").write_text("class Own: ...")
+    (tmp_path / "other/ours_taken/theirs.py").write_text("class Own: ...")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "other"), *sys.path])
+    own_code.join(Folder(made.folder))
+    try:
+        assert "Python takes ours_taken.model from" in checking._try_named("ours_taken.model", "Own")
+        # A module that the project does not have is not the project's.
+        assert checking._try_named("ours_taken.theirs", "Own") == ""
+    finally:
+        for name in [name for name in sys.modules if name.startswith("ours_taken")]:
+            del sys.modules[name]
 
 
 def test_own_code_that_hangs_is_ended(made, monkeypatch):

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
-from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, may_be_partial, resolve
+from tasks.core.errors import ModelBlocked
+from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, is_forbidden, may_be_partial, resolve
 from tasks.core.models.formats.refusals import cannot_be_kept, not_here, refused, unreadable
 
 if TYPE_CHECKING:
@@ -267,7 +268,13 @@ def _names_in(plain: bytes) -> list[tuple[str, str]]:
             found[module, name] = type(full_name, (_Inert,), {})
         return found[module, name]
 
-    _read(plain, stand_in)
+    try:
+        _read(plain, stand_in)
+    except ModelBlocked as error:
+        # What cloudpickle wrote cannot even be listed with stand-ins, and this is not why it is refused.
+        if never := [name for name in (".".join(one) for one in found) if is_forbidden(name)]:
+            raise refused(never) from error
+        raise
     return list(found)
 
 

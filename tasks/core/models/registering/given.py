@@ -16,6 +16,7 @@ from tasks.core.definitions.terms import Reference
 from tasks.core.errors import DefinitionError, LamplighterError, ModelBlocked
 from tasks.core.models.adapters import open_adapters
 from tasks.core.models.prediction import PredictRaised
+from tasks.core.models.registering.categories import categories_kept
 from tasks.core.models.registering.sample import Sample
 
 NOTHING = "nothing was registered"
@@ -110,10 +111,15 @@ def _check_reference(option: str, reference: str) -> None:
 
 def raised(error: PredictRaised, given: Given, estimator: Any) -> ModelBlocked:
     """The model cannot score the sample; what may be the cause."""
-    if given.adapter:
+    if error.by:
+        what = f"{error.message}, of what the model returned for the sample"
+        next_step = (
+            f"mend {error.by.rpartition(' ')[2]}: it is given what the model's method returned, such as an array"
+        )
+    elif given.adapter:
         what = f"the model, or the adapter {given.adapter} before it, raised on the sample: {error.message}"
         next_step = "mend the adapter, or give rows as it expects them: the same columns, in the same types"
-    elif categories := _categories_of(estimator):
+    elif categories := len(categories_kept(estimator)):
         what = f"the model raised on the sample: {error.message}"
         next_step = (
             f"it was fitted on {categories} pandas categories: keep them as categories in the sample, as "
@@ -126,10 +132,3 @@ def raised(error: PredictRaised, given: Given, estimator: Any) -> ModelBlocked:
             "--input NAME says which it takes; --adapter module:function makes of a row what it takes"
         )
     return ModelBlocked(what, state=NOTHING, next_step=next_step)
-
-
-def _categories_of(estimator: Any) -> int:
-    """On how many of pandas' categories LightGBM was fitted, alone or at a pipeline's end."""
-    last = estimator.steps[-1][-1] if getattr(estimator, "steps", None) else estimator
-    booster = getattr(last, "_Booster", None) or last
-    return len(getattr(booster, "pandas_categorical", None) or ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import DefinitionError
 from tasks.core.models.model_version import InputSchema
 from tasks.core.models.prediction import Elsewhere, LoadedModel, PredictRaised, input_frame
+from tasks.core.models.registering.categories import with_known_categories
 from tasks.core.models.registering.given import NOTHING, Given, raised
 from tasks.core.models.registering.sample import typed
 
@@ -21,19 +23,53 @@ _UNNAMED = re.compile(r"Column_\d+")
 
 def work_out_inputs(opened: LoadedModel, given: Given) -> tuple[InputSchema, pa.Table, tuple[str, ...]]:
     """The model's columns in its order, the sample's rows of them, and what is to be said of where they come from."""
+    inputs, rows, remarks = _worked_out(opened, given)
+    inputs, said = with_known_categories(opened.estimator, inputs, is_behind_adapter=bool(given.adapter))
+    return inputs, rows, (*remarks, *said)
+
+
+def _worked_out(opened: LoadedModel, given: Given) -> tuple[InputSchema, pa.Table, tuple[str, ...]]:
     if given.adapter:
         names, remark = _offered(given)
         return *typed(given.sample, names, given.job), (f"the adapter is given {_listed(names)}", *remark)
     named = _named_by(opened.estimator, given)
     if named is None:
         return _tried(opened, given)
-    if given.inputs and list(given.inputs) != named:
+    names = _needed(named, given)
+    _check_target(names, given)
+    without = [name for name in named if name not in names]
+    remark = (f"the model was fitted on these columns as well, and is given none of them: {_listed(without)}",)
+    return *typed(given.sample, names, given.job), remark if without else ()
+
+
+def _needed(named: list[str], given: Given) -> list[str]:
+    """All that it was fitted on; with --input fewer, as of a pipeline that picks some. Scoring shows whether they do."""
+    if strange := [name for name in given.inputs if name not in named]:
         raise DefinitionError(
-            f"the model says itself which columns it takes: {_listed(named)}",
+            f"the model says itself which columns it takes: {_listed(named)}; --input names {_listed(strange)}",
             state=NOTHING,
-            next_step="leave --input out",
+            next_step="leave --input out; or, of a model that picks its columns out of these, name those that it picks",
         )
-    return *typed(given.sample, named, given.job), ()
+    return [name for name in named if name in given.inputs] if given.inputs else named
+
+
+def _check_target(names: list[str], given: Given) -> None:
+    labels = given.job.labels if given.job else None
+    targets = {given.target, labels.target if labels else ""}
+    there = [name for name in names if name in targets]
+    if not there:
+        return
+    others = [f"--input {shlex.quote(name)}" for name in names if _is_had(name, given) and name not in targets]
+    raise DefinitionError(
+        f"the model was fitted on a frame with the target '{there[0]}' in it, which no row has when it is scored",
+        state=NOTHING,
+        next_step=f"if it does not use it, say which columns it takes: {' '.join(others) or '--input NAME'}; else fit it without, "
+        "and save it again; or give it a frame with such a column by --adapter module:function",
+    )
+
+
+def _is_had(name: str, given: Given) -> bool:
+    return name in given.sample.columns and (given.job is None or name in given.job.columns)
 
 
 def _named_by(estimator: Any, given: Given) -> list[str] | None:
@@ -43,10 +79,18 @@ def _named_by(estimator: Any, given: Given) -> list[str] | None:
         names = _names_of_booster(estimator)
     if names is None:
         return None
+    names = list(map(str, names))
+    there = set(given.sample.columns)
+    if _are_numbers(names) and not there.issuperset(names):
+        return None
     # LightGBM writes 'air temp' as 'air_temp'.
     written = {re.sub(r"\s", "_", name): name for name in given.sample.columns}
-    there = set(given.sample.columns)
-    return [name if name in there else written.get(name, name) for name in map(str, names)]
+    return [name if name in there else written.get(name, name) for name in names]
+
+
+def _are_numbers(names: list[str]) -> bool:
+    """What LightGBM calls the columns of an array, or of a frame that was made of one."""
+    return all(_UNNAMED.fullmatch(name) for name in names) or names == [str(number) for number in range(len(names))]
 
 
 def _names_of_booster(estimator: Any) -> list[str] | None:
@@ -54,8 +98,7 @@ def _names_of_booster(estimator: Any) -> list[str] | None:
     names = getattr(estimator, "feature_name", None)
     if isinstance(estimator, Elsewhere) or not callable(names):
         return None
-    found = names()
-    return None if all(_UNNAMED.fullmatch(name) for name in found) else list(found)
+    return list(names())
 
 
 # -- of a model that does not name its columns --------------------------------------------------------------------------
@@ -66,8 +109,10 @@ def _tried(opened: LoadedModel, given: Given) -> tuple[InputSchema, pa.Table, tu
     count, left_out = _count_of(opened.estimator), _offered(given)[1]
     choices = [typed(given.sample, names, given.job) for names in _choices(given, count)]
     first: Exception | None = None
-    # A model that knows how many columns there were, and not their names, was fitted on an array.
-    for container in ("numpy", "pandas") if count is not None else ("pandas", "numpy"):
+    # A model that knows how many columns there were, and not their names, was fitted on an array; one that knows numbers
+    # as names on a frame.
+    of_array = count is not None and getattr(opened.estimator, "feature_names_in_", None) is None
+    for container in ("numpy", "pandas") if of_array else ("pandas", "numpy"):
         for schema, rows in choices:
             inputs = schema.model_copy(update={"container": _possible(container, schema)})
             error = _why_not(opened, given, inputs, rows)

@@ -16,6 +16,7 @@ from tasks.core.errors import DefinitionError, ModelBlocked
 from tasks.core.models.model import unregistered
 from tasks.core.models.model_version import Signature
 from tasks.core.models.prediction import (
+    MEND_OUTPUTS,
     LoadedModel,
     PredictRaised,
     has_method,
@@ -87,10 +88,10 @@ def _told(loaded: LoadedModel, given: Given) -> Iterator[None]:
     except PredictRaised as error:
         raise raised(error, given, loaded.estimator) from error
     except ModelBlocked as error:
-        next_step = "mend the model or, where it is at fault, the sample; what is published a job says (--job)"
-        raise ModelBlocked(
-            error.failed, state=NOTHING, next_step=error.next_step if loaded.version.signature.adapters else next_step
-        ) from error
+        next_step = error.next_step
+        if next_step == MEND_OUTPUTS and not loaded.version.signature.adapters:
+            next_step = "mend the model or, where it is at fault, the sample; what is published a job says (--job)"
+        raise ModelBlocked(error.failed, state=NOTHING, next_step=next_step) from error
 
 
 def check_steady(loaded: LoadedModel, given: Given, rows: pa.Table, outputs: pa.Table) -> None:

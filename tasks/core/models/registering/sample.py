@@ -20,6 +20,7 @@ from tasks.core.rows.conversions import CannotConvert, plain
 from tasks.core.storage import Folder
 
 _NOTHING = "nothing was registered"
+_FEWER = "or, where it does without some of them, say by --input NAME which it takes, once for each"
 _INDEX_OF_PANDAS = "__index_level_"
 # What a job declares for what it cannot declare.
 _NEAREST: dict[pa.DataType, pa.DataType] = {
@@ -113,7 +114,7 @@ def _check_there(sample: Sample, names: Sequence[str]) -> None:
         raise _wrong(
             f"{sample.path} lacks columns that the model takes: {_listed(missing)}; it has {_listed(sample.columns)}"
             f"{_nearest(missing, sample.columns)}",
-            "give a sample with the columns that the model was fitted on, by the same names",
+            f"give a sample with the columns that the model was fitted on, by the same names; {_FEWER}",
         )
 
 
@@ -122,7 +123,7 @@ def _check_declared(job: Job | None, names: Sequence[str]) -> None:
         raise _wrong(
             f"the job '{job.job}' does not declare columns that the model takes: {_listed(missing)}"
             f"{_nearest(missing, job.columns)}",
-            f"add them to 'columns' and to the query of {job.job}",
+            f"add them to 'columns' and to the query of {job.job}; {_FEWER}",
         )
 
 
@@ -174,7 +175,18 @@ def _input(name: str, values: pa.Array[Any], column: pa.Array[Any]) -> InputColu
     if pa.types.is_dictionary(values.type):
         dictionary: Any = values
         known = tuple(dictionary.dictionary.drop_null().to_pylist())
-        return InputColumn(name=name, type=kind, nullable=missing, encoding="category", categories=known)
+        if not known:
+            raise _wrong(
+                f"the column '{name}' is a category of no value", "give a sample that has the values of the fit"
+            )
+        return InputColumn(
+            name=name,
+            type=kind,
+            nullable=missing,
+            encoding="category",
+            categories=known,
+            ordered=dictionary.type.ordered,
+        )
     return InputColumn(name=name, type=kind, nullable=missing)
 
 

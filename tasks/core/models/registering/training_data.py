@@ -27,8 +27,6 @@ from tasks.core.source import BlockReader, open_source
 from tasks.core.storage import Folder
 
 _BATCH_ROWS = 100_000
-# What is not the same for windows that follow each other, and so not for a query over all of them.
-_OF_ONE_WINDOW = {"as_of", "known_at"}
 # The stubs of pyarrow.compute know few of the shapes that its functions take.
 pc: Any = pyarrow.compute
 
@@ -42,7 +40,7 @@ class Labelled:
     table: pa.Table
     truth: npt.NDArray[Any]
     without_label: int
-    # How many rows each span has: of snapshots, whose rows have no time, each span is a window.
+    # How many rows each window has: of snapshots the rows have no time that would say it.
     spans: tuple[tuple[str, int], ...]
 
     @cached_property
@@ -74,19 +72,24 @@ def labelled_rows(
 ) -> Labelled:
     """All rows of these windows that have a label. Rows without one (a cancelled flight) are counted and left out.
 
-    `check_labels` is given the labels before they are used, and raises where they are not fit for it.
+    `check_labels` is given the labels before they are used, and raises where they are not fit for it. DefinitionError
+    where a key has labels that differ, or where more rows than scoring would let pass share a key and differ.
     """
     job, labels = definition.job, definition.job.labels
     if labels is None or definition.labels_query is None:
         raise DefinitionError(f"the job '{job.job}' has no labels to train on", next_step="add 'labels' to its YAML")
-    spans = _spans(definition, windows)
-    features = [_read(job, definition.query, job.arrow_schema, project, span, read_block) for span in spans]
-    truth_schema = label_schema(job, labels)
-    truth = [_read(job, definition.labels_query, truth_schema, project, span, read_block) for span in spans]
-    check_labels(pa.concat_tables(truth))
-    truth = [one.filter(one[labels.target].is_valid()) for one in truth]
-    # One by one: the same keys come back in every snapshot.
-    parts = [_joined(job, *pair) for pair in zip(features, truth, strict=True)]
+    every = list(job.window.between(windows.first, windows.last))
+    if not every:
+        raise DefinitionError(f"there is no window from {windows.first} to {windows.last}")
+    source = _Source(job, project, read_block)
+    features = _as_scored(job, source.each_window(definition.query or "", job.arrow_schema, every))
+    found = source.each_window(definition.labels_query, label_schema(job, labels), every)
+    check_labels(pa.concat_tables(found))
+    truth = [_one_label(job, labels, one.filter(one[labels.target].is_valid())) for one in found]
+    # Of a query without binds one table is every window's.
+    features, truth = (tables * (len(every) // len(tables)) for tables in (features, truth))
+    # Window by window: a key names a row in its window, and may come back in the next.
+    parts = [_joined(job, labels, *pair) for pair in zip(features, truth, strict=True)]
     joined, pulled = pa.concat_tables(parts), sum(map(len, features))
     if job.window.kind == "interval":
         joined = _sorted(job, joined)
@@ -102,58 +105,124 @@ def labelled_rows(
         table=joined,
         truth=joined[labels.target].to_numpy(zero_copy_only=False),
         without_label=pulled - len(joined),
-        spans=tuple((span.as_of, len(part)) for span, part in zip(spans, parts, strict=True)),
+        spans=tuple((span.as_of, len(part)) for span, part in zip(every, parts, strict=True)),
     )
 
 
-def _joined(job: Job, features: pa.Table, truth: pa.Table) -> pa.Table:
-    joined: pa.Table = features.join(truth, list(job.keys), join_type="inner")
-    return _sorted(job, joined)
+def _joined(job: Job, labels: Labels, features: pa.Table, truth: pa.Table) -> pa.Table:
+    """The rows with their labels. Only hashes of keys and row numbers are joined: Arrow joins no lists."""
+    pairs = _keyed(job, features).join(_keyed(job, truth), ["low", "high"], join_type="inner", right_suffix="_there")
+    met: pa.Table = features.take(pairs["row"])
+    return _sorted(job, met.append_column(labels.target, truth[labels.target].take(pairs["row_there"])))
 
 
 def _sorted(job: Job, rows: pa.Table) -> pa.Table:
     return rows.sort_by([(key, "ascending") for key in job.keys])
 
 
-def _spans(definition: Definition, windows: WindowRange) -> list[Window]:
-    """Intervals that follow each other are one query, unless it binds what each has of its own; snapshots are each their own."""
-    job = definition.job
-    every = list(job.window.between(windows.first, windows.last))
-    if not every:
-        raise DefinitionError(f"there is no window from {windows.first} to {windows.last}")
-    bound = binds_of(definition.query or "") | binds_of(definition.labels_query or "")
-    if job.window.kind == "snapshot" or bound & _OF_ONE_WINDOW:
-        return every
-    return [Window(every[0].as_of, every[0].start, every[-1].end)]
+# --- A key is one row's
 
 
-def _read(
-    job: Job, query: str | None, schema: pa.Schema, project: Folder, span: Window, read_block: BlockReader
-) -> pa.Table:
-    event_time = job.event_time if job.event_time in schema.names else None
-    rows = 0
-    batches = []
-    with open_source(
-        job.source,
-        window=span,
-        known_at=job.known_at(span),
-        event_time=event_time,
-        columns=schema,
-        project=project,
-        query=query,
-        batch_rows=_BATCH_ROWS,
-        read_block=read_block,
-    ) as found:
-        for batch in found:
-            typed, _ = conform(batch, schema, rows)
-            rows += typed.num_rows
-            batches.append(typed)
-    return _inside(pa.Table.from_batches(batches, schema), event_time, span)
+def _as_scored(job: Job, windows: list[pa.Table]) -> list[pa.Table]:
+    """The rows that scoring takes: of equal rows one, and none of those that share a key and differ."""
+    parted = [_by_key(job, rows) for rows in windows]
+    apart = [found for found in parted if found.apart]
+    left_out, rows = sum(found.apart for found in apart), sum(map(len, windows))
+    if left_out > job.limits.quarantine_share * rows:
+        raise DefinitionError(
+            f"{left_out:,} of {rows:,} rows of {job.job} share their key with a row of the same window that is "
+            f"different, such as {apart[0].example}; scoring leaves such rows out, and so does training",
+            next_step="add to 'keys' what tells the rows apart, or let the query give each key once",
+        )
+    return [found.kept for found in parted]
+
+
+def _one_label(job: Job, labels: Labels, truth: pa.Table) -> pa.Table:
+    found = _by_key(job, truth)
+    if found.apart:
+        raise DefinitionError(
+            f"{found.example} has labels that differ: which '{labels.target}' of it is true cannot be told",
+            next_step="let the labels' query give each key of a window once, in the window of its row",
+        )
+    return found.kept
+
+
+@dataclass(frozen=True)
+class _ByKey:
+    """One row of each key; and how many share their key with a row that differs, with such a key in words."""
+
+    kept: pa.Table
+    apart: int = 0
+    example: str = ""
+
+
+def _by_key(job: Job, rows: pa.Table) -> _ByKey:
+    """Rows that lack a key are left out: nothing can be told by it."""
+    lacking = np.logical_or.reduce([rows[key].is_null().to_numpy() for key in job.keys])
+    rows = rows.filter(pa.array(~lacking)) if lacking.any() else rows
+    keyed = _keyed(job, rows)
+    if len(keyed.group_by(["low", "high"]).aggregate([])) == len(rows):
+        return _ByKey(rows)
+    keyed = keyed.append_column("whole", pa.array(hash_rows(rows)[:, 0]))
+    grouped = keyed.group_by(["low", "high"])
+    keys = grouped.aggregate([("row", "min"), ("row", "count"), ("whole", "min"), ("whole", "max")]).sort_by("row_min")
+    is_one = pc.equal(keys["whole_min"], keys["whole_max"])
+    kept, apart = keys.filter(is_one), keys.filter(pc.invert(is_one))
+    first = rows.take(apart["row_min"][:1]).select(list(job.keys)).to_pylist()
+    example = ", ".join(f"{key} = {value}" for one in first for key, value in one.items())
+    return _ByKey(rows.take(kept["row_min"]), pc.sum(apart["row_count"]).as_py() or 0, example)
+
+
+def _keyed(job: Job, rows: pa.Table) -> pa.Table:
+    hashes = hash_rows(rows, job.keys)
+    columns = (hashes[:, 0], hashes[:, 1], np.arange(len(rows)))
+    return pa.table([pa.array(column) for column in columns], names=["low", "high", "row"])
+
+
+# --- Reading
+
+
+@dataclass(frozen=True)
+class _Source:
+    job: Job
+    project: Folder
+    read_block: BlockReader
+
+    def each_window(self, query: str, schema: pa.Schema, windows: list[Window]) -> list[pa.Table]:
+        """A table for each window, read by itself as scoring reads it: what a query groups or looks up may hang on its binds.
+
+        A query without binds gives the same for all, and is read once; without an event time it is one table.
+        """
+        event_time = self.job.event_time if self.job.event_time in schema.names else None
+        if binds_of(query):
+            return [_inside(self._read(query, schema, event_time, window), event_time, window) for window in windows]
+        whole = self._read(query, schema, event_time, windows[0])
+        return [_inside(whole, event_time, window) for window in windows] if event_time else [whole]
+
+    def _read(self, query: str, schema: pa.Schema, event_time: str | None, window: Window) -> pa.Table:
+        rows = 0
+        batches = []
+        with open_source(
+            self.job.source,
+            window=window,
+            known_at=self.job.known_at(window),
+            event_time=event_time,
+            columns=schema,
+            project=self.project,
+            query=query,
+            batch_rows=_BATCH_ROWS,
+            read_block=self.read_block,
+        ) as found:
+            for batch in found:
+                typed, _ = conform(batch, schema, rows)
+                rows += typed.num_rows
+                batches.append(typed)
+        return pa.Table.from_batches(batches, schema)
 
 
 def _inside(rows: pa.Table, event_time: str | None, span: Window) -> pa.Table:
-    """The rows whose event time lies in the span: scoring takes no others, and the next span's query may give them too."""
-    if event_time is None or span.start == span.end:
+    """The rows whose event time lies in the span: scoring takes no others, and the next one's query may give them too."""
+    if event_time is None:
         return rows
     times = rows[event_time]
     return rows.filter(pc.and_(pc.greater_equal(times, span.start), pc.less(times, span.end)))

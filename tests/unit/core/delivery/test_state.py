@@ -65,7 +65,7 @@ def test_a_job_in_shadow_or_without_a_table_lacks_nothing(lake):
         plain.model_copy(update={"output": plain.output.model_copy(update={"sql": None})}),
     ):
         publish(lake, job, DAY, "r1", 1)
-        assert not state.delivers(job)
+        assert not state.delivers(lake, job)
         assert state.shortfall(lake, job, DAY) is None
     assert state.sentence(lake, a_job(output={"shadow": True}), DAY).endswith("while the job is in shadow")
 

@@ -29,6 +29,9 @@ def test_any_name_is_quoted(name, spelt):
         ("integer", "numeric(10,0)"),
         ("bigint", "numeric(21,2)"),
         ("real", "double precision"),
+        ("smallint", "real"),
+        ("smallint", "double precision"),
+        ("integer", "double precision"),
         ("text", "character varying(20)"),
         ("numeric(10,2)", "numeric"),
         ("numeric(10,2)", "numeric(12,4)"),
@@ -43,6 +46,7 @@ def test_a_wider_type_fits(wanted, found):
     [
         ("bigint", "integer"),
         ("bigint", "double precision"),
+        ("integer", "real"),
         ("integer", "numeric(10,1)"),
         ("double precision", "real"),
         ("double precision", "numeric"),
@@ -76,6 +80,48 @@ def test_the_problems_of_a_table_are_told_together_with_one_statement_for_all():
     assert "it has no column 'gone' (text)" in str(caught.value)
     assert 'ALTER TABLE s.t ALTER COLUMN "a ""b""" TYPE bigint, ADD COLUMN "gone" text, ' in caught.value.next_step
     assert caught.value.next_step.endswith('ALTER COLUMN "by" DROP NOT NULL;')
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        # What the table has of other windows would be rounded, cut, or refused.
+        ("integer", "real"),
+        ("bigint", "double precision"),
+        ("double precision", "bigint"),
+        ("integer", "text"),
+        ("date", "timestamp with time zone"),
+        ("bigint[]", "double precision[]"),
+        ("boolean", "integer"),
+    ],
+)
+def test_nobody_is_told_to_alter_a_column_to_what_cannot_hold_its_values(wanted, found):
+    with pytest.raises(NotDelivered) as caught:
+        check_columns("s.t", {"n": wanted, "new": "text"}, {"n": Column(found)})
+    assert "ALTER" not in caught.value.next_step
+    assert "score the window again with --rescore" in caught.value.next_step
+    assert "'n' cannot be altered without loss" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "cure"),
+    [
+        ("double precision", "real", "TYPE double precision;"),
+        ("double precision", "integer", "TYPE double precision;"),
+        ("bigint[]", "integer[]", "TYPE bigint[];"),
+        ("text", "date", "TYPE text;"),
+        ("numeric(12,4)", "numeric(10,2)", "TYPE numeric(12,4);"),
+        (
+            "timestamp with time zone",
+            "timestamp without time zone",
+            "TYPE timestamp with time zone USING \"n\" AT TIME ZONE 'UTC';",
+        ),
+    ],
+)
+def test_a_column_is_widened_where_it_loses_nothing(wanted, found, cure):
+    with pytest.raises(NotDelivered) as caught:
+        check_columns("s.t", {"n": wanted}, {"n": Column(found)})
+    assert caught.value.next_step == f'whoever owns the table runs: ALTER TABLE s.t ALTER COLUMN "n" {cure}'
 
 
 def test_a_name_of_63_bytes_is_taken_and_one_of_64_is_not():

@@ -335,7 +335,7 @@ def test_a_row_on_which_an_adapter_raises_costs_one_row():
     scored, kept, rejected = score_with_bisection(around(strict, cold), ROWS, np.arange(5, 8), {"score": Prediction()})
     assert (scored["score"].to_pylist(), kept.tolist()) == (pytest.approx([50.0]), [6])
     assert [(row, reason.rule, reason.message) for row, reason in rejected] == [
-        (5, "predict_raised", "KeyError: 'too cold'"),
+        (5, "predict_raised", "the output adapter o:g raised KeyError: 'too cold'"),
         (7, "predict_raised", "ValueError: no thermometer shows 100"),
     ]
 

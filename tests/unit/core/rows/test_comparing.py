@@ -81,6 +81,12 @@ def test_a_row_without_a_key_is_counted_apart():
     assert (found.ours.without_key, found.theirs.without_key, found.equal) == (2, 1, 1)
 
 
+@pytest.mark.parametrize("apart", [{"k": [1, 1, 2], "x": [1, 8, 2]}, {"k": [None, 2], "x": [1, 2]}])
+def test_rows_that_were_left_out_are_no_agreement(apart):
+    found = compared(apart, apart)
+    assert (found.equal, found.different, found.is_same) == (1, 0, False)
+
+
 def test_keys_and_columns_of_other_names():
     found = compared({"k": [1], "x": [0.5]}, {"customer id": [1], "score=": [0.5]}, ["k=customer id"], [])
     assert found.equal == 1
@@ -181,6 +187,37 @@ def test_tolerance_is_absolute_for_small_numbers_and_relative_for_large_ones():
     assert held(ours, theirs).differing == 4
     assert held(ours, theirs, tolerance=1e-9).differing == 2
     assert held([10**12], [10**12 + 1], tolerance=1e-9).differing == 1
+
+
+def test_text_meets_whole_numbers_and_decimals_as_floats_where_it_holds_other_digits():
+    # As the same numbers do that come from Parquet.
+    for theirs in (["12.0000001", "13.5"], [12.0000001, 13.5]):
+        x = held([12, 13], theirs, tolerance=0.01)
+        assert (x.compared_as, x.differing, x.near) == ("float64", 1, 1)
+    money = [Decimal("1.10"), Decimal("7.00")]
+    for other in (["1.1000001", "9"], [Decimal("1.1000001"), Decimal(9)], [1.1000001, 9.0]):
+        assert held(money, other).differing == 2
+        assert held(money, other, tolerance=0.01).differing == 1
+    # What is no number at all does not make floats of whole numbers.
+    x = held([2**53 + 1, 5], [str(2**53), "?"])
+    assert (x.compared_as, x.differing, x.largest) == ("int64", 2, 1)
+
+
+def test_the_distance_of_numbers_that_are_one_float_is_exact():
+    x = held([2**53 + 1, -(2**62)], [2**53, 2**62])
+    assert (x.differing, [one.by for one in x.examples]) == (2, [2.0**63, 1.0])
+    assert held(pa.array([2**63 + 1], pa.uint64()), pa.array([2**63], pa.uint64())).largest == 1
+    assert held([Decimal(2**60) + Decimal("0.25")], [Decimal(2**60) + Decimal("0.75")]).largest == 0.5
+
+
+@pytest.mark.parametrize("there", [["1772323200", "2026-03-02"], ["20260301", "2026-03-02"]])
+@pytest.mark.parametrize(("of_days", "kind"), [(False, "timestamp"), (True, "date")])
+def test_keys_there_that_are_no_instants_are_counted(there, of_days, kind):
+    days = [dt.datetime(2026, 3, day, tzinfo=dt.UTC) for day in (1, 2)]
+    ours = [day.date() for day in days] if of_days else days
+    found = compared({"k": ours, "x": [1, 2]}, {"k": there, "x": [1, 2]}, memory_bytes=0)
+    assert (found.ours.unlike, found.theirs.unlike) == ((), (("k", kind, 1),))
+    assert (found.equal, found.ours.alone, found.theirs.alone) == (1, 1, 1)
 
 
 def test_text_of_csv_meets_floats_within_the_tolerance():

@@ -89,6 +89,11 @@ def test_the_example_s_code_does_what_it_says(tmp_path):
     assert columns["probability"].tolist() == [0.75]
 
 
+def test_a_folder_may_be_called_what_yaml_reads_as_no_text(tmp_path):
+    begin(tmp_path / "null")
+    assert Project(Folder(tmp_path / "null")).load("job_null").job.model.name == "job_null"
+
+
 def test_made_again_nothing_changes(tmp_path):
     begin(tmp_path / "churn")
     before = content(tmp_path / "churn")
@@ -171,6 +176,7 @@ def test_two_at_once_make_one(tmp_path):
     [
         ("churn", "churn"), ("Credit-Risk 2", "credit_risk_2"), ("Prévision", "prevision"), ("2013", "job_2013"),
         ("日本", "scores"), ("..", "scores"), ("o'neil \"x\"", "o_neil_x"), ("a" * 200, "a" * 40), ("x\ny", "x_y"),
+        ("null", "job_null"), ("On", "job_on"),
     ],
 )  # fmt: skip
 def test_names_come_from_the_folder(folder, name):
@@ -197,7 +203,9 @@ def test_the_package_hides_nothing(tmp_path, folder, package):
     assert readme.startswith(f"# {folder}\n")
 
 
-@pytest.mark.parametrize("job", ["defaults", "Churn", "a b", "a/b", "../x", "1st", "x" * 64])
+@pytest.mark.parametrize(
+    "job", ["defaults", "Churn", "a b", "a/b", "../x", "1st", "x" * 64, "null", "true", "on", "no"]
+)
 def test_a_job_s_name_that_is_none(tmp_path, job):
     with pytest.raises(DefinitionError, match="give --job of lower-case letters"):
         begin(tmp_path, job)

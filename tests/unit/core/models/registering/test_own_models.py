@@ -313,6 +313,11 @@ def test_an_adapter_that_raises_or_returns_nonsense_registers_nothing(register, 
     importlib.invalidate_caches()
     with pytest.raises(ModelBlocked, match=r"the adapter ours\.wrong:raises before it, raised on the sample: KeyError"):
         register(pipeline(ours), adapter="ours.wrong:raises")
+    with pytest.raises(
+        ModelBlocked,
+        match=r"output adapter ours\.wrong:raises raised .*Error: .*, of what the model.*Next: mend ours\.wrong:r",
+    ):
+        register(pipeline(ours), adapter=ADAPTER, output_adapter="ours.wrong:raises")
     gappy = ROWS.assign(celsius=ROWS["celsius"].where(ROWS.index != 7))
     with pytest.raises(
         ModelBlocked,

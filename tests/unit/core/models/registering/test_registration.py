@@ -25,7 +25,7 @@ from sklearn.svm import LinearSVC
 from tasks.core.definitions.project import Project, parse_job
 from tasks.core.errors import DefinitionError, LakeCorrupt, ModelBlocked
 from tasks.core.models.formats import get_format
-from tasks.core.models.model import load_model
+from tasks.core.models.model import input_frame, load_model
 from tasks.core.models.registering.given import Given, job_of
 from tasks.core.models.registering.model_file import read_model_file
 from tasks.core.models.registering.registration import register_file, register_twin
@@ -185,7 +185,8 @@ def test_a_job_says_types_and_outputs(register):
     ],
 )
 def test_what_is_published_is_told_by_what_the_model_has(register, registry, model, target, name, output):
-    version = register(model(), target=target).version
+    truth = {"rows": ROWS.assign(truth=ROWS[target]), "target": "truth"} if target else {}
+    version = register(model(), **truth).version
     (made,) = version.outputs.items()
     assert (made[0], (made[1].method, made[1].class_, made[1].type)) == (name, output)
     assert bool(registry.benchmark(version)) == bool(target)
@@ -193,7 +194,8 @@ def test_what_is_published_is_told_by_what_the_model_has(register, registry, mod
 
 def test_metrics_are_those_of_what_is_predicted(register, registry):
     def metric(model, target, name):
-        found = registry.benchmark(register(model, target=target).version)["metrics"]
+        rows = ROWS.assign(truth=ROWS[target])
+        found = registry.benchmark(register(model, rows, target="truth").version)["metrics"]
         return next(one["value"] for one in found if one["name"] == name)
 
     regression, many = classifier("delay", LinearRegression()), classifier("carrier")
@@ -213,8 +215,52 @@ def test_the_second_class_is_the_one_whose_probability_is_published(register, la
 def test_a_category_is_known_by_its_values(register, registry):
     rows = ROWS.assign(carrier=pd.Categorical(ROWS["carrier"], categories=["UA", "AA", "DL", "B6"]))
     model = HistGradientBoostingClassifier(max_iter=3).fit(rows[["carrier", "hour"]], rows["late"])
-    version = register(model, rows).version
+    done = register(model, rows)
+    version = done.version
     assert version.inputs.columns[0].categories == ("UA", "AA", "DL", "B6")
+    assert not version.inputs.columns[0].ordered
+    assert done.remarks == ("carrier: other values than UA, AA, DL, B6 count as missing",)
+    with pytest.raises(DefinitionError, match="the column 'carrier' is a category of no value"):
+        register(model, rows.assign(carrier=pd.Categorical([None] * 300, categories=pd.Index([], dtype="str"))))
+
+
+def test_a_category_keeps_its_order(register, registry):
+    by_size = pd.CategoricalDtype(["UA", "AA", "DL"], ordered=True)
+    rows = ROWS.assign(carrier=ROWS["carrier"].astype(by_size))
+    done = register(HistGradientBoostingClassifier(max_iter=3).fit(rows[["carrier", "hour"]], rows["late"]), rows)
+    (carrier, hour) = registry.version("late", 1).inputs.columns
+    assert (carrier.ordered, hour.ordered) == (True, False)
+    assert input_frame(done.rows, done.version.inputs)["carrier"].dtype == by_size
+    # What has no order is written as before there were any.
+    assert [("ordered" in one.model_dump(mode="json")) for one in (carrier, hour)] == [True, False]
+
+
+def test_of_a_pipeline_that_picks_its_columns_fewer_can_be_named(register, registry):
+    """As of somebody who has fitted it on the whole frame, with keys, target and all."""
+    model = make_pipeline(ENCODED, LogisticRegression()).fit(ROWS, ROWS["late"])
+    with pytest.raises(DefinitionError) as refused:
+        register(model, target="late")
+    assert "was fitted on a frame with the target 'late' in it" in str(refused.value)
+    assert "--input id --input at --input x --input carrier --input hour --input delay; else" in str(refused.value)
+    with pytest.raises(
+        DefinitionError, match=r"with the target 'late'.*: --input id --input at --input x .*hour; else"
+    ):
+        register(model, target="late", job={})
+    with pytest.raises(
+        DefinitionError, match=r"lacks columns that the model takes: 'delay'.* say by --input NAME which"
+    ):
+        register(model, ROWS.drop(columns="delay"), inputs=("x", "delay"))
+    with pytest.raises(ModelBlocked, match=r"ValueError: columns are missing: \{'hour'\}"):
+        register(model, inputs=("carrier", "x"))
+    assert nothing_is_registered(registry)
+    done = register(model, target="late", inputs=("hour", "carrier", "x"), job={})
+    assert done.version.inputs.names == ["x", "carrier", "hour"]
+    assert done.remarks == (
+        "the model was fitted on these columns as well, and is given none of them: id, at, late, delay",
+    )
+    np.testing.assert_allclose(
+        done.outputs["p"].to_numpy(), model.predict_proba(ROWS.astype({"x": "float32"}))[:, 1], rtol=1e-12
+    )
 
 
 def test_a_model_without_names_takes_the_samples_columns_and_it_is_said(register):
@@ -338,9 +384,9 @@ def test_a_target_that_tells_nothing_is_said(register, registry, change, target,
 
 def test_a_target_of_another_kind_is_said(register):
     with pytest.raises(DefinitionError, match="holds string, and the model predicts a number"):
-        register(classifier("delay", LinearRegression()), target="carrier")
+        register(classifier("delay", LinearRegression()), target="id")
     with pytest.raises(DefinitionError, match=r"holds 0, 1, 2.*, and the model's classes are 'AA', 'DL', 'UA'"):
-        register(classifier("carrier"), target="hour")
+        register(classifier("carrier"), ROWS.assign(day=ROWS["hour"]), target="day")
 
 
 def test_a_model_that_does_not_predict_needs_a_job(register, registry):
@@ -353,6 +399,11 @@ def test_a_model_that_does_not_predict_needs_a_job(register, registry):
 
 
 def test_a_version_that_a_job_could_not_score_is_refused(register, registry):
+    with pytest.raises(ModelBlocked, match=r"knows no class True; its .*'AA', 'DL', 'UA'.*Next: give one of these as"):
+        register(classifier("carrier"), job={})
+    both = make_pipeline(ENCODED, LinearRegression()).fit(ROWS[FEATURES], ROWS[["hour", "delay"]])
+    with pytest.raises(ModelBlocked, match=r"an array of shape \(300, 2\), .*--output-adapter module:function"):
+        register(both)
     with pytest.raises(ModelBlocked, match="which has no predict_proba; it has predict"):
         register(classifier("delay", LinearRegression()), job={})
     columns = {name: kind for name, kind in JOB["columns"].items() if name != "hour"}
