@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Stock Great Expectations, which the parity tests compare with, lists some results in the order of a set.
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-extras lint bench crash up lock schema clean
+.PHONY: demo test test-extras lint bench crash soak up lock schema clean
 
 demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
 	$(BIN)/lamplighter demo
@@ -32,6 +32,9 @@ bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 
 crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
 	$(BIN)/python -m tests.crash
+
+soak: $(VENV)/.extras ## The tests that take long: forty jobs that run, crash tests in full
+	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 up: $(VENV)/.run ## A Prefect server with its UI, a worker and every deployment; Ctrl-C ends it all
 	$(BIN)/lamplighter up

@@ -79,6 +79,7 @@ def test_to_deploy_them_again_is_quick_and_changes_nothing(up, world, record_pro
     assert {name: up.ask("GET", f"/deployments/name/score/{name}")["id"] for name in JOBS} == before
 
 
+@pytest.mark.slow
 def test_each_runs_one_of_a_team_by_the_worker_and_the_rest_in_one_process(up, world):
     """A process for each of forty would take minutes of which all are imports."""
     by_worker = JOBS[: len(TEAMS)]
