@@ -187,6 +187,7 @@ def _has_published(run):
     return run["state"]["name"].startswith("Published")
 
 
+@pytest.mark.slow
 def test_two_at_once_over_overlapping_ranges_score_nothing_twice_and_none_fails(world, api):
     for day in DAYS[:6]:
         _forget(world, day)
@@ -221,6 +222,7 @@ def test_a_run_whose_worker_died_as_it_took_it_is_begun_by_the_next(world, api):
     _is_whole(world, DAYS[:1])
 
 
+@pytest.mark.slow
 def test_where_the_backfill_holds_the_only_place_it_does_the_work_itself(world, api):
     for day in DAYS[:2]:
         _forget(world, day)
