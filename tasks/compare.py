@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +12,7 @@ from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.errors import DefinitionError
-from tasks.core.rows.comparing import Batches, Comparison, Pair, Rows, compare_rows
+from tasks.core.rows.comparing import Comparison, Pair, compare_rows, rows_in
 from tasks.core.runs import dry_run
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import published_manifest
@@ -22,7 +21,6 @@ from tasks.core.source.theirs import TheirTable, find_table
 from tasks.core.storage import Folder, Lake
 
 _NOTHING = "nothing was compared"
-_BATCH_ROWS = 100_000
 _MOST_NAMED = 30
 _INDEX_OF_PANDAS = "__index_level_"
 # Where a row comes from, which no other script knows. By --column they are compared all the same.
@@ -84,13 +82,12 @@ def compare(job: str, as_of: str, asked: Asked) -> Compared:
     window, lake = definition.window.parse(as_of), Lake(settings.lake)
     ours = _ours(lake, job, as_of, only_dry_run=asked.dry_run)
     theirs = find_table(asked.against, window)
-    with lake.parquet(ours.key) as file:
-        schema = file.schema_arrow
-    keys = _keys(definition, asked, schema.names, theirs)
-    columns = _columns(keys, asked, schema.names, theirs)
-    types = {pair.theirs: schema.field(pair.ours).type for pair in (*columns, *keys)}
+    here = rows_in(lake, ours.key)
+    keys = _keys(definition, asked, here.schema.names, theirs)
+    columns = _columns(keys, asked, here.schema.names, theirs)
+    types = {pair.theirs: here.schema.field(pair.ours).type for pair in (*columns, *keys)}
     found = compare_rows(
-        Rows(schema, lambda names: _read(lake, ours.key, names)),
+        here,
         theirs.rows(types),
         keys,
         columns,
@@ -106,7 +103,7 @@ def compare(job: str, as_of: str, asked: Asked) -> Compared:
         keys=tuple(keys),
         found=found,
         alone=tuple(
-            name for name in schema.names if name not in {pair.ours for pair in used} and name not in _OURS_ALONE
+            name for name in here.schema.names if name not in {pair.ours for pair in used} and name not in _OURS_ALONE
         ),
         alone_there=tuple(
             name
@@ -114,12 +111,6 @@ def compare(job: str, as_of: str, asked: Asked) -> Compared:
             if name not in {pair.theirs for pair in used} and not name.startswith(_INDEX_OF_PANDAS)
         ),
     )
-
-
-@contextmanager
-def _read(lake: Lake, key: str, names: Sequence[str]) -> Iterator[Batches]:
-    with lake.parquet(key) as file:
-        yield file.iter_batches(_BATCH_ROWS, columns=list(names))
 
 
 # --- Ours

@@ -34,9 +34,8 @@ _MOST_NAMED = 5
 
 def deliver_windows(job: str, windows: Sequence[str], others: int = 0) -> Round:
     """Brings windows up to what readers of the lake see, and so many others; NotDelivered where one of these could not be."""
-    settings = Settings()
-    definition = Project(Folder(settings.project)).load(job, suites=False).job
-    done = Deliverer(Lake(settings.lake), definition, read_block=secret_address).deliver(windows, others=others)
+    lake, definition = _opened(job)
+    done = Deliverer(lake, definition, read_block=secret_address).deliver(windows, others=others)
     log.info("%s", done)
     for one in done.failed:
         if one.as_of not in windows:
@@ -58,15 +57,14 @@ def deliver(run: Run) -> None:
 
 def refuse_undelivered(published: Manifest) -> Manifest:
     """The manifest; NotDelivered where the window's rows did not reach the database that gets them too."""
-    settings = Settings()
     try:
-        job = Project(Folder(settings.project)).load(published.job, suites=False).job
+        lake, job = _opened(published.job)
     except LamplighterError as error:
         # Whoever edits the job while it runs does not undo what the run has done.
         log.warning("Whether %s %s was delivered is not known: %s", published.job, published.as_of, error)
         return published
     if not published.is_dry_run:
-        _refuse(Lake(settings.lake), job, published.as_of)
+        _refuse(lake, job, published.as_of)
     return published
 
 
@@ -82,30 +80,30 @@ def caught_up(job: str, as_of: str, *, dry_run: bool = False) -> Iterator[None]:
     except (WindowFinished, NothingToDo):
         if dry_run:
             raise
-        settings = Settings()
-        definition = Project(Folder(settings.project)).load(job, suites=False).job
-        lake = Lake(settings.lake)
-        if state.shortfall(lake, definition, as_of) is not None:
-            _try_to_deliver(definition, as_of)
-            _refuse(lake, definition, as_of)
+        _follow(job, as_of)
+        _refuse(*_opened(job), as_of)
         raise
     except (WindowBusy, NotDelivered):
         # Whoever holds the window delivers it; and what was tried is not tried again.
         raise
     except Exception:
         if not dry_run:
-            _follow(job, as_of)
+            with contextlib.suppress(LamplighterError):
+                _follow(job, as_of)
         raise
 
 
 def _follow(job: str, as_of: str) -> None:
-    """Delivers a window if it is behind; raises nothing."""
+    """Tries to deliver a window, if it is behind."""
+    lake, definition = _opened(job)
+    if state.shortfall(lake, definition, as_of) is not None:
+        _try_to_deliver(definition, as_of)
+
+
+def _opened(job: str) -> tuple[Lake, Job]:
+    """The lake, and the job as its YAML is now."""
     settings = Settings()
-    lake = Lake(settings.lake)
-    with contextlib.suppress(LamplighterError):
-        definition = Project(Folder(settings.project)).load(job, suites=False).job
-        if state.shortfall(lake, definition, as_of) is not None:
-            _try_to_deliver(definition, as_of)
+    return Lake(settings.lake), Project(Folder(settings.project)).load(job, suites=False).job
 
 
 def deliver_touched(record: Recall) -> list[Round | NotDelivered]:
@@ -113,12 +111,11 @@ def deliver_touched(record: Recall) -> list[Round | NotDelivered]:
 
     Of each job whose database may have withdrawn rows still there is a NotDelivered.
     """
-    settings = Settings()
-    project, lake, ended = Project(Folder(settings.project)), Lake(settings.lake), list[Round | NotDelivered]()
+    lake, ended = Lake(Settings().lake), list[Round | NotDelivered]()
     for name in sorted({job for job, _ in record.touched}):
         windows = [as_of for one, as_of in record.touched if one == name]
         try:
-            job = project.load(name, suites=False).job
+            _, job = _opened(name)
         except LamplighterError as error:
             ended += _left_behind(lake, record, name, windows, error.failed)
             continue
@@ -170,12 +167,10 @@ def check_delivered(record: Recall, ended: Sequence[Round | NotDelivered]) -> Re
 
 def deliver_all(job: str, as_of: str | None = None) -> Round:
     """What `lamplighter deliver` does: every window that is behind, or this one. DefinitionError where the job has no table."""
-    settings = Settings()
-    definition = Project(Folder(settings.project)).load(job, suites=False).job
+    lake, definition = _opened(job)
     target_of(definition)
     if as_of is not None:
         definition.window.parse(as_of)
-    lake = Lake(settings.lake)
     if not state.delivers(lake, definition):
         return Round(job=job, table=target_of(definition).table)
     if not lake.exists(""):

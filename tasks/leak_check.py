@@ -21,17 +21,16 @@ from tasks.core.models.registry import Registry
 from tasks.core.pages.wording import plural
 from tasks.core.rows import snapshot
 from tasks.core.rows.changes import common_columns
-from tasks.core.rows.comparing import Batches, Comparison, Pair, Rows, SideCounts, compare_rows
+from tasks.core.rows.comparing import Comparison, Pair, SideCounts, compare_rows, rows_in
 from tasks.core.rows.differing import ColumnTally
 from tasks.core.runs.manifest import Manifest, SnapshotRecord
 from tasks.core.runs.run import as_of_labels, published_manifest
 from tasks.core.settings import Settings
-from tasks.core.source import open_source, retry
+from tasks.core.source import open_window, retry
 from tasks.core.storage import Folder, Lake
 from tasks.secrets import secret_address
 
 _NOTHING = "nothing was pulled"
-_BATCH_ROWS = 100_000
 _MOST_NAMED = 5
 _IDLE_SECONDS = 3600.0  # Beside it another window may be looked at.
 
@@ -241,21 +240,10 @@ def _pulled_again(
 def _pull(
     lake: Lake, folder: str, project: Folder, definition: Definition, window: Window, known_at: dt.datetime
 ) -> None:
-    job = definition.job
-    with open_source(
-        job.source,
-        window=window,
-        known_at=known_at,
-        event_time=job.event_time,
-        columns=job.arrow_schema,
-        project=project,
-        query=definition.query,
-        batch_rows=job.limits.batch_rows,
-        read_block=secret_address,
-        may_lack=job.may_lack,
-    ) as stream:
+    opened = open_window(definition, window, project=project, read_block=secret_address, known_at=known_at)
+    with opened as stream:
         snapshot.write_snapshot(
-            lake, folder, job, window, stream, tell=lambda _: None, now=lambda: dt.datetime.now(dt.UTC)
+            lake, folder, definition.job, window, stream, tell=lambda _: None, now=lambda: dt.datetime.now(dt.UTC)
         )
 
 
@@ -264,27 +252,16 @@ def _pull(
 
 def _compared(lake: Lake, job: Job, then: str, now: str, tolerance: float) -> tuple[Comparison, list[str]]:
     """The rows of both, by the job's keys; and the columns that only one of them has in this type."""
-    keys = [f"{folder}/{snapshot.SNAPSHOT}" for folder in (then, now)]
-    schemas = []
-    for key in keys:
-        with lake.parquet(key) as file:
-            schemas.append(file.schema_arrow)
-    columns, apart = common_columns(*schemas)
+    before, after = (rows_in(lake, f"{folder}/{snapshot.SNAPSHOT}") for folder in (then, now))
+    columns, apart = common_columns(before.schema, after.schema)
     if lacking := [key for key in job.keys if key not in columns]:
         raise DefinitionError(
             f"{job.job} had another key then: '{lacking[0]}' is not in the snapshot, or not in its type of now",
             state="nothing was compared",
             next_step="look at a window that was scored since the key was changed",
         )
-    sides = [Rows(schema, partial(_read, lake, key)) for schema, key in zip(schemas, keys, strict=True)]
     pairs = [Pair(name, name) for name in columns if name not in job.keys]
-    return compare_rows(sides[0], sides[1], [Pair(key, key) for key in job.keys], pairs, tolerance=tolerance), apart
-
-
-@contextmanager
-def _read(lake: Lake, key: str, names: Sequence[str]) -> Iterator[Batches]:
-    with lake.parquet(key) as file:
-        yield file.iter_batches(_BATCH_ROWS, columns=list(names))
+    return compare_rows(before, after, [Pair(key, key) for key in job.keys], pairs, tolerance=tolerance), apart
 
 
 def _notes(

@@ -30,7 +30,7 @@ from tasks.core.runs.run import (
     run_id_of,
     write_manifest,
 )
-from tasks.core.source import open_source, retry
+from tasks.core.source import open_window, retry
 from tasks.secrets import secret_address
 from tasks.stage import Stage
 
@@ -110,18 +110,7 @@ def _batches(
             kept = [reason["kind"] == "not_convertible" for reason in earlier["reason"].to_pylist() if reason]
             yield file.iter_batches(run.job.limits.batch_rows), earlier.filter(np.array(kept, dtype=bool)), ()
         return
-    with open_source(
-        run.job.source,
-        window=run.window,
-        known_at=run.job.known_at(run.window),
-        event_time=run.job.event_time,
-        columns=run.job.arrow_schema,
-        project=run.project,
-        query=run.definition.query,
-        batch_rows=run.job.limits.batch_rows,
-        read_block=secret_address,
-        may_lack=run.job.may_lack,
-    ) as stream:
+    with open_window(run.definition, run.window, project=run.project, read_block=secret_address) as stream:
         columns.begin(stream.names)
         yield columns.watch(stream), None, stream.extra
         columns.know(stream.names)

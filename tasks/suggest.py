@@ -19,7 +19,7 @@ from tasks.core.rows.conform import conform
 from tasks.core.rows.digest import hash_rows
 from tasks.core.rows.snapshot import are_given
 from tasks.core.settings import Settings
-from tasks.core.source import open_source
+from tasks.core.source import open_window
 from tasks.core.storage import Folder, Lake
 from tasks.secrets import secret_address
 from tasks.shards.validating.suggest import suggest_suite
@@ -90,17 +90,7 @@ def sample_window(definition: Definition, project: Folder, window: Window, most_
     job, rows, scorable = definition.job, 0, 0
     random = np.random.default_rng(_SEED)
     kept, drawn = job.arrow_schema.empty_table(), np.empty(0)
-    with open_source(
-        job.source,
-        window=window,
-        known_at=job.known_at(window),
-        event_time=job.event_time,
-        columns=job.arrow_schema,
-        project=project,
-        query=definition.query,
-        batch_rows=job.limits.batch_rows,
-        read_block=secret_address,
-    ) as stream:
+    with open_window(definition, window, project=project, read_block=secret_address) as stream:
         for batch in stream:
             rows += batch.num_rows
             whole = _scorable(batch, job, window)

@@ -22,6 +22,11 @@ def part(run_id: str) -> str:
     return f"part-{run_id}.parquet"
 
 
+def run_of(part: str) -> str:
+    """The run whose file it is."""
+    return part.removeprefix("part-").removesuffix(".parquet")
+
+
 def challenger_part(run_id: str, version: int) -> str:
     """The file's name in `challengers/`: the run whose rows they are, and the version that scored them."""
     return f"part-{run_id}-{version:04d}.parquet"

@@ -42,11 +42,16 @@ def scoring_packages(job: Job, project: Folder, version: ModelVersion | None = N
 
     With what those import of the project.
     """
-    adapters = version.signature.adapters if version else ()
-    named = {own_code.top(one) for one in (*job.model.allowed_types, *adapters)}
+    named = named_packages(job, version)
     if uses_expectations(job, project):
         named |= _looked_at(project, own_code.EXPECTATIONS).imports
     return with_imported(named, project)
+
+
+def named_packages(job: Job, version: ModelVersion | None = None) -> set[str]:
+    """The top packages that the model's types and its adapters name, the project's own or not."""
+    adapters = version.signature.adapters if version else ()
+    return {own_code.top(one) for one in (*job.model.allowed_types, *adapters)}
 
 
 def with_imported(packages: Iterable[str], project: Folder) -> list[str]:

@@ -15,6 +15,7 @@ from tasks.core.definitions.project import JOBS, Definition, Project
 from tasks.core.errors import JobError, LamplighterError, SuiteError, WorkerError
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
+from tasks.core.source.driver import how_to_install
 from tasks.core.storage import Folder
 from tasks.core.workers import Workers, dismiss
 from tasks.shards.suites import check_suites
@@ -58,10 +59,9 @@ def _check_drivers(definition: Definition) -> None:
     for key, one in used:
         driver = getattr(one, "driver", "sqlite")
         if driver != "sqlite" and importlib.util.find_spec(f"adbc_driver_{driver}") is None:
-            extra = "lamplighter[postgresql]" if driver == "postgresql" else f"adbc-driver-{driver}".replace("_", "-")
             raise JobError(
                 f"{JOBS}/{definition.job.job}.yaml: key '{key}.driver' is '{driver}', which is not installed",
-                next_step=f"pip install '{extra}'",
+                next_step=how_to_install(driver),
             )
 
 

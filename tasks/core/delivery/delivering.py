@@ -11,7 +11,6 @@ is not to deliver to the same table.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Literal, TypeVar
 
@@ -29,6 +28,7 @@ from tasks.core.errors import DefinitionError, LamplighterError, NotDelivered
 from tasks.core.logs import log
 from tasks.core.pages import wording
 from tasks.core.runs.manifest import Record
+from tasks.core.runs.showing import live_runs
 from tasks.core.source.address import Address, BlockReader, address_of
 from tasks.core.source.problems import SourceUnavailable, retry
 from tasks.core.storage import Lake
@@ -120,7 +120,7 @@ class Deliverer:
         with self._alone():
             known, counts = self._attempt(lambda target: (target.entries(self._job.job), target.counts()))
             lost = {as_of for as_of, entry in known.items() if counts.get(as_of, 0) != entry.rows}
-            every = sorted({*state.live_runs(self._lake, self._job.job), *known, *self._recorded()})
+            every = sorted({*live_runs(self._lake, self._job.job), *known, *self._recorded()})
             windows = every if only is None else [only]
             done = list(self._settle_each(windows, known, lost))
             return self._round(done, left=len(windows) - len(done))
@@ -215,7 +215,7 @@ class Deliverer:
 
     def _behind(self, known: Mapping[str, Entry]) -> list[str]:
         """The windows of which the table has not what readers of the lake see, or the lake's record does not say so."""
-        live = state.live_runs(self._lake, self._job.job)
+        live = live_runs(self._lake, self._job.job)
         found = {as_of for as_of, run_id in live.items() if known.get(as_of, NOTHING).run_id != run_id}
         found |= {as_of for as_of, entry in known.items() if entry.run_id is not None and as_of not in live}
         newest = sorted({*live, *self._recorded()})[-_NEWEST:]
@@ -282,7 +282,7 @@ class Deliverer:
 
     def _note(self, as_of: str, entry: Entry, *, is_new: bool) -> None:
         """That the table has these rows; where the record says so already, it stays as it is."""
-        record, now = state.try_read(self._lake, self._job.job, as_of), _now()
+        record, now = state.try_read(self._lake, self._job.job, as_of), state.now()
         if record and record.state == "delivered" and not is_new:
             same = (record.run_id, record.sha256, record.table) == (entry.run_id, entry.sha256, self._sql.table)
             if same:
@@ -311,7 +311,3 @@ class Deliverer:
 
     def _round(self, done: Iterable[Outcome], left: int = 0) -> Round:
         return Round(job=self._job.job, table=self._sql.table, windows=tuple(done), left=left)
-
-
-def _now() -> dt.datetime:
-    return dt.datetime.now(dt.UTC)

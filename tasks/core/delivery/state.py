@@ -18,7 +18,7 @@ from tasks.core.definitions.job import Job
 from tasks.core.errors import LakeCorrupt, LakeError
 from tasks.core.runs.manifest import Record, read_beside
 from tasks.core.runs.run import has_manifest, load_manifest
-from tasks.core.runs.showing import live_labels, showing
+from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder, Lake
 
 
@@ -74,12 +74,6 @@ def live_run(lake: Folder, job: str, as_of: str) -> str | None:
     """The run whose rows readers of the lake see of a window. One in shadow is none."""
     seen = showing(lake, job, as_of)
     return seen.run_id if seen and not seen.shadow else None
-
-
-def live_runs(lake: Folder, job: str) -> dict[str, str]:
-    """By window, in the order of time, the run whose rows readers of the lake see."""
-    found = {as_of: live_run(lake, job, as_of) for as_of in live_labels(lake, job)}
-    return {as_of: run_id for as_of, run_id in found.items() if run_id}
 
 
 def is_withdrawn(lake: Folder, job: str, as_of: str, run_id: str) -> bool:
@@ -164,13 +158,13 @@ def write(lake: Lake, record: Delivery) -> None:
 
 def note_failure(lake: Lake, job: Job, as_of: str, why: str, next_step: str = "") -> Delivery:
     """Writes that an attempt has failed; what the database was last given stays in the record."""
-    record, table, now = try_read(lake, job.job, as_of), job.output.sql.table if job.output.sql else "", _now()
+    record, table, at = try_read(lake, job.job, as_of), job.output.sql.table if job.output.sql else "", now()
     command, given = f"lamplighter deliver {job.job} --as-of {as_of}", next_step.rstrip(" .;")
-    base = record or Delivery(job=job.job, as_of=as_of, table=table, state="failed", at=now)
+    base = record or Delivery(job=job.job, as_of=as_of, table=table, state="failed", at=at)
     failed = base.model_copy(
         update={
             "state": "failed",
-            "at": now,
+            "at": at,
             "attempts": base.attempts + 1,
             "reason": why,
             "next_step": f"{given}; then: {command}" if given else command,
@@ -222,5 +216,6 @@ def sentence(lake: Folder, job: Job, as_of: str) -> str:
     return f"{record.rows:,} rows of run {record.run_id} to the table {record.table}{at}"
 
 
-def _now() -> dt.datetime:
+def now() -> dt.datetime:
+    """When a record is written."""
     return dt.datetime.now(dt.UTC)

@@ -30,8 +30,7 @@ def modules_of(job: Job, project: Folder, version: ModelVersion | None = None) -
     DefinitionError where the model needs a module that lies elsewhere than in the project or an installed package.
     """
     found = Modules()
-    adapters = version.signature.adapters if version else ()
-    for package in sorted({own_code.top(one) for one in (*job.model.allowed_types, *adapters)}):
+    for package in sorted(own_modules.named_packages(job, version)):
         if _where(package, project) == "elsewhere":
             raise DefinitionError(
                 f"the model of {job.job} needs the module '{package}', which is neither in {project.root} nor an installed "

@@ -21,11 +21,13 @@ from tasks.core.rows.conversions import CannotConvert, plain
 from tasks.core.rows.differing import ColumnTally, Values, column_tally, shown_row
 from tasks.core.rows.digest import Hashes, hash_rows
 from tasks.core.rows.meeting import Mask, bring, meeting_type, missing
+from tasks.core.storage import Folder
 
 Batches = Iterator[pa.RecordBatch]
 Ordinals = npt.NDArray[np.intp]
 
 _MEMORY_BYTES = 512 * 1024 * 1024
+_BATCH_ROWS = 100_000
 _KEPT_OF_A_KEY = 2
 _MOST_PARTS = 1 << 20  # A batch of the smallest bound has fewer rows.
 
@@ -36,6 +38,18 @@ class Rows:
 
     schema: pa.Schema
     read: Callable[[Sequence[str]], contextlib.AbstractContextManager[Batches]]
+
+
+def rows_in(folder: Folder, key: str) -> Rows:
+    """The rows of a Parquet file."""
+
+    @contextlib.contextmanager
+    def read(names: Sequence[str]) -> Iterator[Batches]:
+        with folder.parquet(key) as file:
+            yield file.iter_batches(_BATCH_ROWS, columns=list(names))
+
+    with folder.parquet(key) as file:
+        return Rows(file.schema_arrow, read)
 
 
 @dataclass(frozen=True)

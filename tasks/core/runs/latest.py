@@ -28,7 +28,7 @@ from tasks.core.rows.digest import Hashes, digest_json, hash_rows
 from tasks.core.rows.newest import Newest, Ranks, index_in
 from tasks.core.rows.picking import can_become, conform_to, in_groups, taken
 from tasks.core.runs.manifest import Record
-from tasks.core.runs.showing import live_labels
+from tasks.core.runs.showing import live_runs
 from tasks.core.storage import Folder, Lake
 
 # Of interval windows, whose keys may never come again, where the job does not say.
@@ -90,7 +90,7 @@ def refresh(lake: Lake, job: Job, *, wait_seconds: float = 0) -> Refreshed:
 def is_behind(lake: Folder, job: str) -> bool:
     """Whether windows show other runs than the table was made of."""
     kept = _kept(lake, job)
-    return (kept.windows if kept else {}) != _live(lake, job)
+    return (kept.windows if kept else {}) != live_runs(lake, job)
 
 
 def take_stale_away(lake: Lake, job: str) -> bool:
@@ -102,7 +102,7 @@ def take_stale_away(lake: Lake, job: str) -> bool:
         _end_what_was_killed(lake, job)
         try:
             kept = _kept(lake, job)
-            is_sound = kept is not None and kept.windows.items() <= _live(lake, job).items()
+            is_sound = kept is not None and kept.windows.items() <= live_runs(lake, job).items()
             return not is_sound and _remove(lake, job)
         finally:
             _clear(lake, job)
@@ -121,7 +121,7 @@ def note(lake: Folder, job: Job) -> str:
 
 
 def _refreshed(lake: Lake, job: Job) -> Refreshed:
-    windows = _live(lake, job.job)
+    windows = live_runs(lake, job.job)
     if why := _not_wanted(lake, job, windows):
         return Refreshed(state=why, removed=_remove(lake, job.job))
     kept = _read_kept(lake, job)
@@ -337,15 +337,6 @@ class _Merge:
 
 def _is_too_long(job: Job, rows: int) -> bool:
     return job.output.latest is None and job.window.kind == "interval" and rows > MOST_ROWS
-
-
-def _live(lake: Folder, job: str) -> dict[str, str]:
-    """The run of each window that predictions/ shows."""
-    found = {}
-    for label in live_labels(lake, job):
-        for name in lake.names(layout.partition(layout.PREDICTIONS, job, label))[:1]:
-            found[label] = name.removeprefix("part-").removesuffix(".parquet")
-    return found
 
 
 def _read_kept(lake: Folder, job: Job) -> Kept | None:

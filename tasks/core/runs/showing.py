@@ -37,13 +37,19 @@ def showing(lake: Folder, job: str, as_of: str) -> Showing | None:
     for shadow in (False, True):
         folder = layout.partition(table_of(layout.PREDICTIONS, shadow=shadow), job, as_of)
         if names := lake.names(folder):
-            return Showing(names[0].removeprefix("part-").removesuffix(".parquet"), folder, shadow)
+            return Showing(layout.run_of(names[0]), folder, shadow)
     return None
 
 
 def live_labels(lake: Folder, job: str) -> list[str]:
     """The windows of which predictions/ has rows, in the order of time."""
     return _labels(lake, layout.PREDICTIONS, job)
+
+
+def live_runs(lake: Folder, job: str) -> dict[str, str]:
+    """By window, in the order of time, the run whose rows predictions/ has."""
+    found = {label: showing(lake, job, label) for label in live_labels(lake, job)}
+    return {label: seen.run_id for label, seen in found.items() if seen and not seen.shadow}
 
 
 def shown_labels(lake: Folder, job: str) -> list[str]:

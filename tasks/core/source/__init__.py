@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, ExitStack
 import pyarrow as pa
 
 from tasks.core.definitions.binds import bound_values
+from tasks.core.definitions.project import Definition
 from tasks.core.definitions.source import FilesSource, SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.rows.conform import check_columns, extra_columns
@@ -24,7 +25,7 @@ from tasks.core.source.problems import SourceUnavailable, retry
 from tasks.core.source.sql import open_sql
 from tasks.core.storage import Folder
 
-__all__ = ["BlockReader", "SourceUnavailable", "Stream", "ask", "open_source", "rebatch", "retry"]
+__all__ = ["BlockReader", "SourceUnavailable", "Stream", "ask", "open_source", "open_window", "rebatch", "retry"]
 
 
 class Stream(Iterator[pa.RecordBatch]):
@@ -60,7 +61,8 @@ def open_source(
 ) -> Iterator[Stream]:
     """The rows of a window, as a stream; closed, and its transaction rolled back, with the block.
 
-    `known_at` is what the query's :known_at stands for: Job.known_at. Files have no binds.     Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
+    `known_at` is what the query's :known_at stands for: Job.known_at. Files have no binds.
+    Transient errors are retried until the first batch is there. After that they are raised as SourceUnavailable: rows
     were handed out already, and only the caller can begin again. Other errors: SourceError, SchemaBlocked where a
     declared column is missing that `may_lack` does not name, DefinitionError where the job or the installation lacks
     something.
@@ -93,6 +95,30 @@ def open_source(
     held, stream = retry(first_batch, source.retries)
     with held:
         yield stream
+
+
+def open_window(
+    definition: Definition,
+    window: Window,
+    *,
+    project: Folder,
+    read_block: BlockReader | None = None,
+    known_at: dt.datetime | None = None,
+) -> AbstractContextManager[Stream]:
+    """A window of a job, as its run pulls it; `known_at` is another instant than the job's. As open_source."""
+    job = definition.job
+    return open_source(
+        job.source,
+        query=definition.query,
+        window=window,
+        known_at=known_at or job.known_at(window),
+        columns=job.arrow_schema,
+        event_time=job.event_time,
+        project=project,
+        batch_rows=job.limits.batch_rows,
+        read_block=read_block,
+        may_lack=job.may_lack,
+    )
 
 
 def ask(

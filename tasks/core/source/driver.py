@@ -78,12 +78,17 @@ def _driver_module(driver: str, whose: str) -> ModuleType:
             return importlib.import_module(f"{package}.dbapi")
     except ModuleNotFoundError:
         pass
-    wanted = f"lamplighter[{driver}]" if driver in _EXTRAS else package.replace("_", "-")
     raise DefinitionError(
         f"the job's {whose} needs the driver '{driver}', and it is not installed",
         state="nothing was started",
-        next_step=f"pip install '{wanted}'",
+        next_step=how_to_install(driver),
     )
+
+
+def how_to_install(driver: str) -> str:
+    """The command that brings a driver."""
+    wanted = f"lamplighter[{driver}]" if driver in _EXTRAS else f"adbc-driver-{driver}".replace("_", "-")
+    return f"pip install '{wanted}'"
 
 
 def _uri(driver: str, address: Address) -> str:

@@ -167,7 +167,9 @@ def test_bombs_are_refused_before_they_go_off(nnef, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"not an archive", b"\x1f\x8b", gzip.compress(b""), archive(FILES)[:-40], archive(FILES, "w")[:700]]
+    "data",
+    [b"", b"not an archive", b"\x1f\x8b", gzip.compress(b""), archive(FILES)[:-40], archive(FILES, "w")[:700]],
+    ids=["empty", "words", "a magic number alone", "gzip of nothing", "cut gzip", "cut tar"],
 )
 def test_what_is_no_archive_is_a_blocked_model(nnef, data):
     refused(nnef, data, "its archive")
