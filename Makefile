@@ -33,7 +33,7 @@ bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
 	$(BIN)/python -m tests.crash
 
-soak: $(VENV)/.extras ## The tests that take long: forty jobs, overlapping backfills, crash tests in full
+soak: $(VENV)/.extras ## The tests that take long: forty jobs, backfills cancelled and killed, crash tests in full
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
 up: $(VENV)/.run ## A Prefect server with its UI, a worker and every deployment; Ctrl-C ends it all

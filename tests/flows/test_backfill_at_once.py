@@ -112,7 +112,14 @@ def test_a_window_that_somebody_holds_is_waited_for_and_then_left_alone(days):
     assert (state.name, outcomes(state)) == ("Completed", ["done"] * 4), state.message
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
+        signal.SIGKILL,
+    ],
+)
 def test_a_command_that_is_stopped_leaves_no_process_and_no_half_window_and_is_run_again(days, model, how):
     model("hang")
     command = [sys.executable, "-c", "from flows.cli import main; main()", "backfill", "readings"]

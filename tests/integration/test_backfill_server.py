@@ -126,6 +126,7 @@ def wait_until_published(api, world, count, run_id):
     wait_for(enough, seconds=900, what=f"{count} published windows, see {world.folder}/worker.log")
 
 
+@pytest.mark.slow
 def test_twelve_days_are_cancelled_and_killed_midway_and_end_with_each_window_published_once(world, api):
     began = time.monotonic()
     cancelled = api.run("backfill/readings", **all_days())
