@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 
+from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.errors import Incomplete, LamplighterError, WindowFinished
 from tasks.core.logs import log
@@ -26,7 +27,7 @@ _MOST_NAMED = 5
 def keep_latest_of(run: Run) -> None:
     """After a publication. One in shadow adds nothing to it; what the job had live before it may have changed since."""
     if not run.is_dry_run:
-        _keep(run.job.job)
+        _keep(run.job.job, run.job)
 
 
 def keep_latest_of_jobs(windows: Sequence[tuple[str, str]]) -> list[str]:
@@ -72,11 +73,11 @@ def _is_behind(job: str) -> bool:
         return False
 
 
-def _keep(job: str) -> bool:
+def _keep(job: str, definition: Job | None = None) -> bool:
     """Whether the table is what windows show. If not it is as it was, with a line in the log; the next run tries again."""
     try:
         settings = Settings()
-        definition = Project(Folder(settings.project)).load(job, suites=False).job
+        definition = definition or Project(Folder(settings.project)).load(job, suites=False).job
         _tell(job, refresh(Lake(settings.lake), definition, wait_seconds=_WAIT_SECONDS))
     except Exception as error:  # noqa: BLE001 - what was published stands, whatever a view of it cannot show
         log.warning("latest/%s was not brought up to date: %s", job, error)

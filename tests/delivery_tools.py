@@ -1,7 +1,9 @@
 """What the tests of deliveries share: published windows, made without a run."""
 
+import contextlib
 import datetime as dt
 import hashlib
+import itertools
 
 import pyarrow as pa
 
@@ -13,6 +15,21 @@ from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
 
 NOON = dt.datetime(2024, 6, 1, 12, tzinfo=dt.UTC)
+
+
+_numbers = itertools.count(1)
+
+
+@contextlib.contextmanager
+def a_schema(postgresql, monkeypatch):
+    """A schema that nobody else has, for as long as the block lasts; TARGET_URI is the server."""
+    name = f"delivery_{next(_numbers)}"
+    postgresql.execute(f"CREATE SCHEMA {name}")
+    monkeypatch.setenv("TARGET_URI", postgresql.uri)
+    try:
+        yield name
+    finally:
+        postgresql.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 def a_job(table="scores", name="churn", *, columns=None, pass_through=(), output=None, **sql):

@@ -3,8 +3,6 @@
 import glob
 import json
 import os
-import time
-import traceback
 from collections import Counter
 
 import pyarrow as pa
@@ -12,7 +10,7 @@ import pyarrow as pa
 from tasks.core import layout
 from tasks.core.definitions.project import parse_job
 from tasks.core.runs.latest import refresh
-from tests.crash.test_readers import may_be_tried_again, processes
+from tests.crash.hammering import Hammering, may_be_tried_again
 
 # Key k has the value 1 or 2 in the newer window, which is replaced; 500 others it never has.
 OLD, NEW = {1: 3000, 9: 500}, {2: 2000, 9: 1500}
@@ -53,21 +51,14 @@ def with_pandas(root):
     return Counter(pandas.read_parquet(root)["x"].tolist())
 
 
-def hammer(read, root, done, stop, results):
-    seen, wrong = Counter(), []
-    while not stop.is_set():
-        try:
-            found = dict(read(root))
-            if found in (OLD, NEW):
-                seen["old" if found == OLD else "new"] += 1
-            else:
-                wrong.append(str(found))
-        except Exception as error:
-            if not (may_be_tried_again(error) or _is_none_there(error)):
-                wrong.append(traceback.format_exc())
-        with done.get_lock():
-            done.value += 1
-    results.put((read.__name__, seen, wrong))
+def judge(found, _):
+    if found in (OLD, NEW):
+        return ["old" if found == OLD else "new"], None
+    return [], str(found)
+
+
+def retried(error):
+    return may_be_tried_again(error) or _is_none_there(error)
 
 
 def _is_none_there(error):
@@ -91,37 +82,13 @@ def test_a_read_that_overlaps_a_replacement_is_old_or_new_or_an_error(lake, monk
     refresh(lake, JOB)
     root, reads = str(lake.path("latest/late")), [with_polars, with_duckdb, with_pandas]
     assert [dict(read(root)) for read in reads] == [OLD] * 3
-    stop, results = processes.Event(), processes.Queue()
-    done = [processes.Value("l", 0) for _ in reads]
-    hammering = [
-        processes.Process(target=hammer, args=(read, root, count, stop, results), daemon=True)
-        for read, count in zip(reads, done, strict=True)
-    ]
-    for one in hammering:
-        one.start()
-    number, deadline = 0, time.monotonic() + LONGEST_SECONDS
-    try:
-        while number < REPLACEMENTS or min(count.value for count in done) < READS:
-            assert time.monotonic() < deadline, [count.value for count in done]
-            assert all(one.is_alive() for one in hammering)
-            _wait_for_a_read(done)
-            if min(count.value for count in done) > 0:
+    hammering, number = Hammering(reads, root, judge, longest_seconds=LONGEST_SECONDS, retried=retried), 0
+    with hammering.at_work():
+        while number < REPLACEMENTS or min(hammering.counts) < READS:
+            if hammering.wait_for_a_read():
                 number += 1
                 keys, value = (range(2000), 2) if number % 2 else (range(3000), 1)
                 publish(lake, "2013-07-02", f"run{number}", keys, value)
                 assert refresh(lake, JOB).state == "replaced"
-    finally:
-        stop.set()
-    for _ in reads:
-        name, seen, wrong = results.get(timeout=30)
-        assert wrong == [], f"{name}: {wrong[:3]}"
+    for name, seen in hammering.results().items():
         assert min(seen["old"], seen["new"]) >= 1, f"{name} saw {dict(seen)}"
-    for one in hammering:
-        one.join(30)
-        assert one.exitcode == 0
-
-
-def _wait_for_a_read(done):
-    before, deadline = [count.value for count in done], time.monotonic() + 0.05
-    while [count.value for count in done] == before and time.monotonic() < deadline:
-        time.sleep(0.001)

@@ -7,18 +7,14 @@ being replaced is missing from what they read. Never is it mixed, and never is a
 """
 
 import glob
-import multiprocessing
 import os
-import time
-import traceback
 from collections import Counter
 
 import pyarrow as pa
 import pytest
 
 from tasks.core import layout
-
-processes = multiprocessing.get_context("spawn")
+from tests.crash.hammering import Hammering
 
 # The partition that is republished alternates between these; the other one stays as it is.
 OLD, NEW, STILL = {1: 1000}, {2: 2000}, {9: 500}
@@ -78,31 +74,10 @@ def with_all_partitions(found):
     return found
 
 
-def may_be_tried_again(error):
-    """An error of a file that is gone: by its type, or by what the tool says where it has a type of its own."""
-    return isinstance(error, OSError) or any(
-        said in str(error) for said in ("No such file", "No files found", "os error 2")
-    )
-
-
-def hammer(read, root, done, stop, results):
-    """Reads until it is told to stop; hands over what it saw, and whatever should not be."""
-    seen, errors, wrong = Counter(), Counter(), []
-    while not stop.is_set():
-        try:
-            found = dict(read(root))
-        except Exception as error:
-            errors[type(error).__name__] += 1
-            if not may_be_tried_again(error):
-                wrong.append(traceback.format_exc())
-        else:
-            if found == OLD | STILL or found == NEW | STILL:
-                seen["old" if 1 in found else "new"] += 1
-            else:
-                wrong.append(str(found))
-            with done.get_lock():
-                done.value += 1
-    results.put((read.__name__, seen, errors, wrong))
+def judge(found, _):
+    if found in (OLD | STILL, NEW | STILL):
+        return ["old" if 1 in found else "new"], None
+    return [], str(found)
 
 
 def prepare(lake, folder, number, content):
@@ -121,12 +96,6 @@ def republish(lake, number, content):
         lake.rename(staged, layout.superseded("late", "2013-07-01", f"run{number}"))
 
 
-def wait_for_a_read(done):
-    before, deadline = [count.value for count in done], time.monotonic() + 0.05
-    while [count.value for count in done] == before and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize(
     "reads",
     [
@@ -139,35 +108,13 @@ def test_a_read_that_overlaps_a_republication_is_old_or_new_or_an_error(lake, re
     monkeypatch.setattr(os, "fsync", lambda _: None)  # Readers do not wait for the disk, nor does this.
     republish(lake, 0, OLD)
     prepare(lake, layout.partition("predictions", "late", "2013-07-02"), 0, STILL)
-    stop, results = processes.Event(), processes.Queue()
-    done = [processes.Value("l", 0) for _ in reads]
-    root = str(lake.path("predictions/late"))
-    hammering = [
-        processes.Process(target=hammer, args=(read, root, count, stop, results), daemon=True)
-        for read, count in zip(reads, done, strict=True)
-    ]
-    for one in hammering:
-        one.start()
-    republished, deadline = 0, time.monotonic() + LONGEST_SECONDS
-    try:
-        while republished < REPUBLICATIONS or min(count.value for count in done) < READS:
-            assert time.monotonic() < deadline, (
-                f"{republished} republications, reads: {[count.value for count in done]}"
-            )
-            assert all(one.is_alive() for one in hammering)
-            # Before the next one somebody has read, or had time to: what is replaced at once is seen by nobody.
-            wait_for_a_read(done)
-            if min(count.value for count in done) > 0:
+    hammering = Hammering(reads, str(lake.path("predictions/late")), judge, longest_seconds=LONGEST_SECONDS)
+    republished = 0
+    with hammering.at_work():
+        while republished < REPUBLICATIONS or min(hammering.counts) < READS:
+            if hammering.wait_for_a_read():
                 republished += 1
                 republish(lake, republished, NEW if republished % 2 else OLD)
-    finally:
-        stop.set()
-    for _ in reads:
-        name, seen, errors, wrong = results.get(timeout=30)
-        print(f"{name}: {dict(seen)} of {republished} republications, errors: {dict(errors)}")
-        assert wrong == [], f"{name}: {wrong[:3]}"
+    for name, seen in hammering.results().items():
         assert sum(seen.values()) >= READS
         assert min(seen["old"], seen["new"]) >= 1, f"{name} saw {dict(seen)}"
-    for one in hammering:
-        one.join(30)
-        assert one.exitcode == 0

@@ -4,25 +4,14 @@ The readers are those of test_readers. What a recall takes out of one window and
 change at one instant; of each window it does.
 """
 
-import multiprocessing
 import os
-import time
-import traceback
-from collections import Counter
 
 import pytest
 
 from tasks.core.runs.recalling import recalls
 from tests import recall_scenes as scenes
-from tests.crash.test_readers import (
-    may_be_tried_again,
-    with_duckdb,
-    with_pandas,
-    with_polars,
-    with_pyarrow,
-)
-
-processes = multiprocessing.get_context("spawn")
+from tests.crash.hammering import Hammering
+from tests.crash.test_readers import with_duckdb, with_pandas, with_polars, with_pyarrow
 
 GOOD, STILL, FIRST_BAD = 1, 2, 10
 RESTORED, EMPTIED, UNTOUCHED = "2013-07-01", "2013-07-02", "2013-07-03"
@@ -32,6 +21,11 @@ RECALLS, READS, LONGEST_SECONDS = 40, 20, 180
 
 
 def judge(found, recalled):
+    names = [("good", GOOD in found), ("bad", any(version >= FIRST_BAD for version in found))]
+    return [name for name, is_there in names if is_there], complaint_of(found, recalled)
+
+
+def complaint_of(found, recalled):
     """What is wrong with a read that began when version `recalled` and all before it had been recalled; None if nothing."""
     found = dict(found)
     if found.pop(STILL, None) != ROWS["still"]:
@@ -50,33 +44,6 @@ def judge(found, recalled):
     return None
 
 
-def hammer(read, root, recalled, done, stop, results):
-    """Reads until it is told to stop; hands over what it saw, and whatever should not be."""
-    seen, errors, wrong = Counter(), Counter(), []
-    while not stop.is_set():
-        before = recalled.value
-        try:
-            found = dict(read(root))
-        except Exception as error:
-            errors[type(error).__name__] += 1
-            if not may_be_tried_again(error):
-                wrong.append(traceback.format_exc())
-            continue
-        if complaint := judge(found, before):
-            wrong.append(complaint)
-        seen["good"] += GOOD in found
-        seen["bad"] += any(version >= FIRST_BAD for version in found)
-        with done.get_lock():
-            done.value += 1
-    results.put((read.__name__, seen, errors, wrong))
-
-
-def wait_for_reads(done):
-    before, deadline = [count.value for count in done], time.monotonic() + 0.05
-    while any(count.value == was for count, was in zip(done, before, strict=True)) and time.monotonic() < deadline:
-        time.sleep(0.001)
-
-
 @pytest.mark.parametrize(
     "reads",
     [
@@ -89,39 +56,20 @@ def test_no_withdrawn_row_is_read_after_its_recall_and_never_a_part(lake, reads,
     scenes.add_versions(lake, FIRST_BAD + RECALLS * 10)
     scenes.publish(lake, "still", STILL, rows=ROWS["still"], day=UNTOUCHED)
     scenes.publish(lake, "good", GOOD, rows=ROWS["good"], day=RESTORED)
-    stop, results, recalled = processes.Event(), processes.Queue(), processes.Value("l", 0)
-    done = [processes.Value("l", 0) for _ in reads]
-    root = str(lake.path(f"predictions/{scenes.JOB}"))
-    hammering = [
-        processes.Process(target=hammer, args=(read, root, recalled, count, stop, results), daemon=True)
-        for read, count in zip(reads, done, strict=True)
-    ]
-    for one in hammering:
-        one.start()
-    bad, deadline = FIRST_BAD, time.monotonic() + LONGEST_SECONDS
-    try:
-        while bad < FIRST_BAD + RECALLS or min(count.value for count in done) < READS:
-            assert time.monotonic() < deadline, f"{bad} versions, reads: {[count.value for count in done]}"
-            assert all(one.is_alive() for one in hammering)
-            wait_for_reads(done)
-            if min(count.value for count in done) == 0:
+    hammering = Hammering(reads, str(lake.path(f"predictions/{scenes.JOB}")), judge, longest_seconds=LONGEST_SECONDS)
+    bad = FIRST_BAD
+    with hammering.at_work():
+        while bad < FIRST_BAD + RECALLS or min(hammering.counts) < READS:
+            if not hammering.wait_for_a_read(all):
                 continue
             scenes.publish(lake, f"bad{bad}", bad, rows=ROWS["bad over good"], day=RESTORED, hour=1)
             scenes.publish(lake, f"bad{bad}", bad, rows=ROWS["bad alone"], day=EMPTIED, hour=1)
-            wait_for_reads(done)
+            hammering.wait_for_a_read(all)
             recalls.check_complete(recalls.recall(lake, scenes.order(bad), wait_seconds=0))
-            recalled.value = bad
+            hammering.tell(bad)
             bad += 1
-    finally:
-        stop.set()
-    for _ in reads:
-        name, seen, errors, wrong = results.get(timeout=30)
-        print(f"{name}: {dict(seen)} of {bad - FIRST_BAD} recalls, errors: {dict(errors)}")
-        assert wrong == [], f"{name}: {wrong[:3]}"
+    for name, seen in hammering.results().items():
         assert min(seen["good"], seen["bad"]) >= 1, f"{name} saw {dict(seen)}"
-    for one in hammering:
-        one.join(30)
-        assert one.exitcode == 0
 
 
 @pytest.mark.parametrize(
@@ -139,5 +87,5 @@ def test_no_withdrawn_row_is_read_after_its_recall_and_never_a_part(lake, reads,
     ],
 )
 def test_the_judge_is_judged(found, complaint):
-    said = judge(found, recalled=11)
+    said = complaint_of(found, recalled=11)
     assert said is None if complaint is None else complaint in said

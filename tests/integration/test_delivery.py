@@ -3,7 +3,6 @@
 import contextlib
 import datetime as dt
 import decimal
-import itertools
 import os
 import re
 import signal
@@ -20,21 +19,17 @@ from tasks.core.delivery.postgresql import Entry, Target
 from tasks.core.errors import DefinitionError, NotDelivered, SourceError
 from tasks.core.source import problems
 from tasks.core.source.address import address_of
-from tests.delivery_tools import NOON, a_job, publish, rows_of, withdraw
+from tests.delivery_tools import NOON, a_job, a_schema, publish, rows_of, withdraw
 
 DAY, NEXT_DAY = "2024-05-01", "2024-05-02"
 LEDGER = "lamplighter_deliveries"
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
 def schema(postgresql, monkeypatch):
     """A schema of the test's own; TARGET_URI is the server."""
-    name = f"delivery_{next(_numbers)}"
-    postgresql.execute(f"CREATE SCHEMA {name}")
-    monkeypatch.setenv("TARGET_URI", postgresql.uri)
-    yield name
-    postgresql.execute(f"DROP SCHEMA {name} CASCADE")
+    with a_schema(postgresql, monkeypatch) as name:
+        yield name
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """What was withdrawn leaves the database, or somebody is told that it does not: whatever became of job, table and ledger."""
 
-import itertools
-
 import pytest
 import yaml
 
@@ -12,7 +10,7 @@ from tasks.core.delivery.delivering import Deliverer
 from tasks.core.errors import Blocked, NotDelivered, WindowBusy
 from tasks.core.runs.recalling.recalls import Recall, RecalledWindow
 from tasks.core.runs.run import load_manifest, write_manifest
-from tests.delivery_tools import a_job, publish, rows_of, withdraw
+from tests.delivery_tools import a_job, a_schema, publish, rows_of, withdraw
 
 DAY, NEXT_DAY = "2024-05-01", "2024-05-02"
 RECALLED = Recall(
@@ -20,17 +18,13 @@ RECALLED = Recall(
     version=1,
     windows=(RecalledWindow(job="churn", as_of=DAY, run_id="r1", rows=5, rows_quarantined=0, state="withdrawn"),),
 )
-_numbers = itertools.count(1)
 
 
 @pytest.fixture
 def schema(postgresql, monkeypatch):
     """A schema of the test's own; TARGET_URI is the server."""
-    name = f"withdrawn_{next(_numbers)}"
-    postgresql.execute(f"CREATE SCHEMA {name}")
-    monkeypatch.setenv("TARGET_URI", postgresql.uri)
-    yield name
-    postgresql.execute(f"DROP SCHEMA {name} CASCADE")
+    with a_schema(postgresql, monkeypatch) as name:
+        yield name
 
 
 @pytest.fixture
