@@ -1,17 +1,24 @@
-"""What Lamplighter tells the world of a window: the names of its events, and which of them are somebody's alarm."""
+"""What Lamplighter tells the world of a window or a job: the names of its events, and which are somebody's alarm."""
 
 from __future__ import annotations
 
 BLOCKED = "lamplighter.run.blocked"
 FAILED = "lamplighter.run.failed"
 LATE = "lamplighter.run.late"
+MISSED = "lamplighter.run.missed"
 PUBLISHED = "lamplighter.run.published"
 SOURCE_LATE = "lamplighter.source.late"
+DEGRADED = "lamplighter.performance.degraded"
+DRIFTED = "lamplighter.data.drifted"
+LABELS_LATE = "lamplighter.labels.late"
 
-# What the people are told whom a job's `alerts` name.
-ALARMS = (BLOCKED, FAILED, LATE, SOURCE_LATE)
+# What the people are told whom a job's `alerts` name: of a window, and of a job's episodes, which the monitor finds.
+ALARMS = (BLOCKED, FAILED, LATE, MISSED, SOURCE_LATE, DEGRADED, DRIFTED, LABELS_LATE)
+# By the kind of episode, as records.Alarm has it.
+EPISODES = {"degraded": DEGRADED, "drifted": DRIFTED, "labels_late": LABELS_LATE}
 
 # Labels of the window that an event is about: automations tell one window, and one kind of trouble, from another by them.
+# Of an episode it is the unit with which it began.
 WINDOW = "lamplighter.window"
 JOB_LABEL, AS_OF_LABEL, OWNER_LABEL, EVENT_LABEL = (
     "lamplighter.job",

@@ -15,6 +15,8 @@ from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import LamplighterError, WindowBusy
 from tasks.core.models.model_events import reigns
 from tasks.core.models.registry import Registry
+from tasks.core.monitoring.records import Alarm
+from tasks.core.monitoring.standing import standing
 from tasks.core.runs.expected import Expected, expected_windows, published_labels
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
@@ -127,7 +129,16 @@ def _line(
         late=late,
         due=due,
         problem=problem,
+        alarms=_alarms(lake, name),
     )
+
+
+def _alarms(lake: Lake, name: str) -> tuple[Alarm, ...]:
+    """The alarms of the last look that stand; none where it cannot be read, of which the job's own page tells."""
+    with contextlib.suppress(LamplighterError):
+        found = standing(lake, name)
+        return found.open_alarms if found else ()
+    return ()
 
 
 def _schedule_of(lake: Lake, job: _Known, now: dt.datetime) -> tuple[tuple[str, ...], str]:
@@ -149,9 +160,7 @@ def _looked_back_to(job: _Known, now: dt.datetime) -> Window:
     spec = job.window
     if spec.is_shorter_than_a_day:
         return spec.containing(now - _LOOKED_BACK_SHORT)
-    window = spec.containing(now)
-    for _ in range(_WINDOWS_BACK):
-        window = spec.before(window)
+    window = spec.shifted(spec.containing(now), -_WINDOWS_BACK)
     return min(window, spec.containing(now - _LOOKED_BACK), key=lambda one: one.start)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 PREDICTIONS, QUARANTINE, METRICS = "predictions", "quarantine", "metrics"
 TABLES = (METRICS, QUARANTINE, PREDICTIONS)
 CHALLENGERS = "challengers"
+LABELS, PERFORMANCE, MONITORING = "labels", "performance", "monitoring"
+MONITORED = "_monitored.json"  # Readers of Parquet pass over what begins with _.
 SHADOW = "shadow"  # In the place of predictions, for jobs that nobody relies on yet.
 
 
@@ -149,6 +151,50 @@ def looked_at(job: str, as_of: str) -> str:
     return f"revisits/{job}/as_of={as_of}.json"
 
 
+def labels(job: str, as_of: str, labels_as_of: str) -> str:
+    """The folder of a window's labels as they were pulled on a day: Hive-partitioned, with one file."""
+    return f"{partition(LABELS, job, as_of)}/labels_as_of={labels_as_of}"
+
+
+def performance(job: str, as_of: str, labels_as_of: str) -> str:
+    """The folder of a window's performance, as of the labels of a day: Hive-partitioned, with one file."""
+    return f"{partition(PERFORMANCE, job, as_of)}/labels_as_of={labels_as_of}"
+
+
+def performance_scratch(job: str) -> str:
+    """The folder in which a window's labels and performance are made."""
+    return f"scratch/performance/{job}"
+
+
+def labels_looked_for(job: str, as_of: str) -> str:
+    """When a window's labels were last pulled, changed or not. No job's name begins with a dot."""
+    return f"{LABELS}/.looked/{job}/as_of={as_of}.json"
+
+
+def monitoring(job: str, as_of: str) -> str:
+    """The folder of one look at a job, of a day: the figures as a table, and MONITORED beside it."""
+    return partition(MONITORING, job, as_of)
+
+
+def monitoring_scratch(job: str) -> str:
+    """The folder in which a look is made, before it is put in place."""
+    return f"scratch/monitoring/{job}"
+
+
+def monitor_lock(job: str) -> str:
+    return f"locks/monitor of {job}.lock"
+
+
+def alarms(job: str) -> str:
+    """The folder of what was told of a job."""
+    return f"alerts/{job}"
+
+
+def told_alarm(job: str, kind: str, onset: str) -> str:
+    """That an alarm of the monitor was told, by the unit with which it began."""
+    return f"{alarms(job)}/{kind}-{onset}.json"
+
+
 def model(name: str) -> str:
     """The folder of a model in the registry."""
     return f"models/{name}"
@@ -240,6 +286,7 @@ INSTALL_LOCK = "locks/the installation of releases.lock"
 
 
 FIGURES = "figures.json"  # In a workspace: what its page draws.
+PROFILE = "profile.json"  # In a workspace: what was observed of each feature and prediction, in the reference's bins.
 RUN_ROW = "run.parquet"  # In a workspace: one row of the table of all runs.
 
 

@@ -1,9 +1,9 @@
 """What Prefect does of itself for a project: `deployments/automations.yaml`, made from the jobs.
 
-Three kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; a run that a
-worker took and never began is given to the next one; and the people whom a job's `alerts` name are told what happened to
-its windows. One file for any server: notification blocks stand in it by name, and `lamplighter automations --apply` looks
-them up.
+Four kinds: a run whose process and worker both died is marked as crashed, so that nobody waits for it; a run that a
+worker took and never began is given to the next one; the people whom a job's `alerts` name are told what happened to
+its windows, and what its monitor has found; and where a job says `monitor.retrain`, its alarms start `train`. One file for
+any server: notification blocks and deployments stand in it by name, and `lamplighter automations --apply` looks them up.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from typing import Any
 import yaml
 
 from tasks.core.definitions.job import Job
+from tasks.core.definitions.modelling import LABELLED
 from tasks.core.events import (
     ALARMS,
     BEGIN_SECONDS,
+    EPISODES,
     EVENT_LABEL,
     HEARTBEAT_SECONDS,
     JOB_LABEL,
@@ -33,11 +35,12 @@ _HEADER = """\
 #   lamplighter automations --apply
 #
 # creates, updates and removes them on the Prefect server that PREFECT_API_URL names; a notification block is looked up
-# there by its type and name.
+# there by its type and name, and a deployment by its flow and name.
 """
 # What a run may end in, or wait in without a process: tasks/outcome.py and Prefect's own. A name that is missing here
 # does no harm, since what has ended cannot crash any more.
 ENDS = (
+    "Alarm",
     "AlreadyPublished",
     "Blocked",
     "Cancelled",
@@ -52,6 +55,7 @@ ENDS = (
     "Promoted",
     "Published",
     "PublishedWithWarnings",
+    "Quiet",
     "SourceLate",
     "Suspended",
     "TimedOut",
@@ -63,6 +67,8 @@ _TAKEN = ("Pending", "Submitting", "InfrastructurePending")
 _BEGUN = ("Running", "Retrying", "heartbeat", "Scheduled", "AwaitingConcurrencySlot", "Cancelling")
 # A window that is blocked again by a retry is no news; one that is blocked still, a day later, is worth a reminder.
 _QUIET_SECONDS = 24 * 3600
+# Runs that say nothing of their end by an event of ours, as those of `score` do.
+_WITHOUT_EVENTS = ("monitor", "train")
 
 _SUBJECT = "{{ event.payload.job }} {{ event.payload.as_of }}: {{ event.payload.verdict }}"
 _BODY = """\
@@ -70,6 +76,11 @@ _BODY = """\
 Readers see: {{ event.payload.readers_see }}
 Next: {{ event.payload.next_step }}
 Owner: {{ event.payload.owner }}. Report: {{ event.payload.report }}
+"""
+_FAILED_SUBJECT = "{{ flow_run.name }}: {{ flow_run.state.name }}"
+_FAILED_BODY = """\
+{{ flow_run.name }}: {{ flow_run.state.message }}
+Run: {{ flow_run|ui_url }}
 """
 _DEAD_SUBJECT = "{{ flow_run.name }}: the run died"
 _DEAD_BODY = """\
@@ -87,15 +98,16 @@ def automations_yaml(jobs: Iterable[Job]) -> str:
 
 
 def automations(jobs: Iterable[Job]) -> list[dict[str, Any]]:
-    """The automations, as Prefect's API takes them but for `block`, which names a notification block."""
+    """The automations, as Prefect's API takes them but for `block` and `deployment`, which name one of the server's."""
+    jobs = list(jobs)
     of_block: dict[str, list[str]] = {}
     for job in jobs:
         for block in job.alerts:
             of_block.setdefault(block, []).append(job.job)
     made = [_dead_runs(), _lost_runs()]
     for block, names in sorted(of_block.items()):
-        made += [_alerts(block, sorted(set(names))), _dead_runs_told(block, sorted(set(names)))]
-    return made
+        made += [told(block, sorted(set(names))) for told in (_alerts, _dead_runs_told, _failed_runs_told)]
+    return made + [_retraining(job) for job in sorted(jobs, key=lambda one: one.job) if job.monitor.retrain]
 
 
 def _dead_runs() -> dict[str, Any]:
@@ -145,7 +157,8 @@ def _silent(*, after: Iterable[str], until: Iterable[str], seconds: int) -> dict
 def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:
     return _automation(
         f"alerts to {block}",
-        "A window is blocked, failed or late, or its source is late: told once a day for each window and kind.",
+        "A window is blocked, failed, late or missed, its source is late, or the monitor has an alarm: told once a day for "
+        "each window or episode, and kind.",
         {
             "posture": "Reactive",
             "match": {"prefect.resource.id": f"{WINDOW}.*", JOB_LABEL: jobs},
@@ -161,23 +174,62 @@ def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:
 def _dead_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
     return _automation(
         f"dead runs to {block}",
-        "A run of `score` has crashed: it was killed, and could say nothing itself.",
+        "A run of `score`, `monitor` or `train` has crashed: it was killed, and could say nothing itself.",
+        _ended(("Crashed",), ("score", *_WITHOUT_EVENTS), jobs),
+        {"type": "send-notification", "block": block, "subject": _DEAD_SUBJECT, "body": _DEAD_BODY},
+    )
+
+
+def _failed_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
+    return _automation(
+        f"failed looks to {block}",
+        "A run of `monitor` or `train` has failed: a job that nobody watches any more raises no alarm.",
+        _ended(("Blocked", "Failed", "TimedOut"), _WITHOUT_EVENTS, jobs),
+        {"type": "send-notification", "block": block, "subject": _FAILED_SUBJECT, "body": _FAILED_BODY},
+    )
+
+
+def _ended(states: Iterable[str], flows: Iterable[str], jobs: list[str]) -> dict[str, Any]:
+    """The trigger of a run of one of these flows, for one of these jobs, that came into one of these states."""
+    return {
+        "posture": "Reactive",
+        "match": {"prefect.resource.id": "prefect.flow-run.*"},
+        "match_related": [
+            {
+                "prefect.resource.role": "tag",
+                "prefect.resource.id": [f"prefect.tag.{JOB_TAG}{name}" for name in jobs],
+            },
+            {"prefect.resource.role": "flow", "prefect.resource.name": list(flows)},
+        ],
+        "expect": [f"prefect.flow-run.{state}" for state in states],
+        "for_each": ["prefect.resource.id"],
+        "threshold": 1,
+        "within": 0,
+    }
+
+
+def _retraining(job: Job) -> dict[str, Any]:
+    """Whatever alarms come together, one run: it registers a version, and promotes nothing."""
+    causes = sorted(job.monitor.retrain)
+    return _automation(
+        f"train {job.job}",
+        f"An alarm of {job.job} ({' or '.join(causes)}) starts its `train`, at most once a day, on the newest windows whose "
+        "labels are due. The version that it makes is promoted by nobody but a person.",
         {
             "posture": "Reactive",
-            "match": {"prefect.resource.id": "prefect.flow-run.*"},
-            "match_related": [
-                {
-                    "prefect.resource.role": "tag",
-                    "prefect.resource.id": [f"prefect.tag.{JOB_TAG}{name}" for name in jobs],
-                },
-                {"prefect.resource.role": "flow", "prefect.resource.name": "score"},
-            ],
-            "expect": ["prefect.flow-run.Crashed"],
-            "for_each": ["prefect.resource.id"],
+            "match": {"prefect.resource.id": f"{WINDOW}.*", JOB_LABEL: job.job},
+            "expect": [EPISODES[cause] for cause in causes],
+            "for_each": [JOB_LABEL],
             "threshold": 1,
-            "within": 0,
+            "within": _QUIET_SECONDS,
         },
-        {"type": "send-notification", "block": block, "subject": _DEAD_SUBJECT, "body": _DEAD_BODY},
+        {
+            "type": "run-deployment",
+            "source": "selected",
+            "deployment": f"train/{job.job}",
+            # On the ranges as the job says it would make the same model again, until somebody has moved them.
+            "parameters": {"until": LABELLED},
+        },
     )
 
 

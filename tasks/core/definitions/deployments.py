@@ -36,6 +36,7 @@ _FOR_EACH_JOB = {
     "score": "Scores one window: ",
     "backfill": "Scores a range of windows, or those that wait for it: ",
     "challenge": "Scores a published window with the challenger too: ",
+    "monitor": "Looks at what was published, as labels arrive: ",
 }
 _FOR_MODELS = {
     "promote": "Holds a version against production on the same labelled rows, and lets the alias name it.",
@@ -49,7 +50,7 @@ _ENVIRONMENT = {
     # Where a worker stands, no module may take the place of one that is installed.
     "PYTHONSAFEPATH": "1",
 }
-_OF_DEADLINES = "Tells once of each window that is not published by its deadline."
+_OF_DEADLINES = "Tells once of each window of which no run has begun in time, or that is not published by its deadline."
 
 
 def prefect_yaml(jobs: Iterable[Job], version: str, models_pool: str = WORK_POOL) -> str:
@@ -79,7 +80,7 @@ def deployments(jobs: Iterable[Job], models_pool: str = WORK_POOL) -> list[dict[
     made += [_of_job("revisit", job, "Pulls closed windows again: " + job.description) for job in jobs if job.revisit]
     made += [_of_job("train", job, f"Trains {job.model.name}.", pool=models_pool) for job in jobs if job.training]
     made += [_deployment(flow, flow, says, pool=models_pool) for flow, says in _FOR_MODELS.items()]
-    if any(job.deadline for job in jobs):
+    if any(job.schedule for job in jobs):
         made.append(_deployment("deadlines", "deadlines", _OF_DEADLINES, schedules=[{"interval": 300}]))
     return made
 
@@ -119,7 +120,11 @@ def _of_job(flow: str, job: Job, description: str, *, pool: str = "") -> dict[st
 
 def _schedules(flow: str, job: Job) -> list[dict[str, Any]]:
     """On the clock of the job's windows. Whoever stops a job's schedule stops what follows from it."""
-    crons = {"score": job.schedule and job.schedule.cron, "revisit": job.revisit and revisit_cron(job.revisit)}
+    crons = {
+        "score": job.schedule and job.schedule.cron,
+        "revisit": job.revisit and revisit_cron(job.revisit),
+        "monitor": job.schedule and job.monitor.cron,
+    }
     active = job.schedule.active if job.schedule else True
     cron = crons.get(flow)
     return [{"cron": cron, "timezone": job.window.timezone, "active": active}] if cron else []

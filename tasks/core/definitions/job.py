@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Labels, ModelChoice, Promotion, Training, WindowRange
+from tasks.core.definitions.monitoring import Monitor
 from tasks.core.definitions.operation import Operation
 from tasks.core.definitions.output import Output
 from tasks.core.definitions.schedule import Length
@@ -90,6 +91,7 @@ class Job(Operation):
     labels: Labels | None = None
     training: Training | None = None
     promotion: Promotion = Promotion()
+    monitor: Monitor = Monitor()
 
     @model_validator(mode="after")
     def _check_columns_named(self) -> Self:
@@ -103,6 +105,9 @@ class Job(Operation):
             self._must_be_declared("training.features", self.training.features)
             _must_be_distinct("training.features", self.training.features)
         self._must_be_declared("promotion.slices", tuple(self.promotion.slices))
+        self._must_be_declared("monitor.slices", self.monitor.slices or ())
+        if self.monitor.retrain and self.training is None:
+            raise ValueError("monitor.retrain: needs 'training', which says how the model is made")
         _must_be_distinct("keys", self.keys)
         _must_be_distinct("output.pass_through", self.output.pass_through)
         _must_be_distinct("columns", self.columns)

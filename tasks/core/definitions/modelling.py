@@ -9,7 +9,11 @@ from pydantic import Field, model_validator
 
 from tasks.core.definitions import mlflow_names
 from tasks.core.definitions.mlflow_names import MlflowAlias
+from tasks.core.definitions.schedule import Length
 from tasks.core.definitions.terms import ColumnName, Definition, Name, Queried, Reference, TypeName
+
+# Of `until` of training: as late as the labels that are due allow.
+LABELLED = "labelled"
 
 TypePath = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$", max_length=300)]
 
@@ -87,6 +91,9 @@ class WindowRange(Definition):
     first: str
     last: str
 
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
+
 
 class Labels(Queried):
     """What came true: a query like the source's and on its database, of the keys and the target."""
@@ -96,6 +103,14 @@ class Labels(Queried):
     suite: Annotated[
         Name | None, Field(description="The file expectations/<suite>.json, for the labels themselves.")
     ] = None
+    delay: Annotated[Length, Field(description="How long after a window's end its labels are due.")] = "1d"
+    revisit: Annotated[
+        tuple[Length, ...],
+        Field(max_length=20, description="How long after that they are pulled again: for late ones, and corrections."),
+    ] = ("1d", "7d", "30d")
+    expected_share: Annotated[
+        float, Field(ge=0, le=1, description="Fewer of a window's rows with a label when these are due are late.")
+    ] = 0.5
 
 
 class Training(Definition):
@@ -106,6 +121,15 @@ class Training(Definition):
     fit: WindowRange
     calibrate: WindowRange | None = None
     benchmark: WindowRange
+    folds: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=20,
+            description="Into so many parts in the order of time all these ranges are cut, each scored by a model of the "
+            "others: what is usual out of sample, for the monitor. 0: alarms are not calibrated.",
+        ),
+    ] = 6
 
     @model_validator(mode="after")
     def _check_time_order(self) -> Self:

@@ -41,6 +41,7 @@ _DECIDES_NOTHING: Any = {
     "labels": True,
     "training": True,
     "promotion": True,
+    "monitor": True,
     "model": {"allowed_types"},
     "output": {"latest", "sql"},
     "limits": {"workers", "batch_timeout_seconds", "isolate", "wait_for_window"},

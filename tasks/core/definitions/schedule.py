@@ -7,14 +7,16 @@ import heapq
 import re
 import sys
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field
 
 from tasks.core.definitions.terms import Definition
 from tasks.core.definitions.window import Window, WindowSpec
+
+if TYPE_CHECKING:
+    from cronsim import CronSim
 
 _LENGTH = re.compile(r"(\d{1,4})(min|h|d)")
 _TWO_DAYS = dt.timedelta(days=2)  # More than any change of clocks: a zone that crossed the date line lost one.
@@ -42,10 +44,18 @@ Length = Annotated[
 ]
 
 
+def _check_cron(cron: str) -> str:
+    _clock_times(cron, dt.datetime(2000, 1, 1))  # noqa: DTZ001 - of a clock
+    return cron
+
+
+Cron = Annotated[str, AfterValidator(_check_cron)]
+
+
 class Schedule(Definition):
     """A cron expression on the clock of the job's windows, and the window that a tick scores."""
 
-    cron: Annotated[str, Field(description="Five fields, on the clock of window.timezone.", examples=["30 2 * * *"])]
+    cron: Annotated[Cron, Field(description="Five fields, on the clock of window.timezone.", examples=["30 2 * * *"])]
     scores: Annotated[
         Literal["closed", "opened"],
         Field(
@@ -61,29 +71,19 @@ class Schedule(Definition):
         True
     )
 
-    @field_validator("cron")
-    @classmethod
-    def _check_cron(cls, cron: str) -> str:
-        _clock_times(cron, dt.datetime(2000, 1, 1))  # noqa: DTZ001 - of a clock
-        return cron
-
     def window_of(self, tick: dt.datetime, windows: WindowSpec) -> Window:
         """The window that a tick scores; `tick` is the scheduled instant, however late the run began."""
         bound = tick - length(self.delay)
-        containing = windows.containing(bound)
         if self.scores == "opened":
+            containing = windows.containing(bound)
             window = containing if containing.start == bound else windows.after(containing)
         else:
-            # Of a snapshot both bounds are one instant, and it has ended when it has begun.
-            window = windows.before(containing) if windows.kind == "interval" else containing
-        for _ in range(abs(self.offset)):
-            window = windows.after(window) if self.offset > 0 else windows.before(window)
-        return window
+            window = windows.last_ended(bound)
+        return windows.shifted(window, self.offset)
 
     def first_tick_of(self, window: Window, windows: WindowSpec) -> dt.datetime:
         """The earliest instant at which a tick would score this window; later ones come with later ticks."""
-        for _ in range(abs(self.offset)):
-            window = windows.before(window) if self.offset > 0 else windows.after(window)
+        window = windows.shifted(window, -self.offset)
         if self.scores == "opened":
             # At the bound itself the window that begins there is still to begin.
             return windows.before(window).start + dt.timedelta.resolution + length(self.delay)
@@ -134,6 +134,9 @@ def _shift(at: dt.datetime, zone: ZoneInfo) -> dt.timedelta:
 
 def _clock_times(cron: str, after: dt.datetime) -> CronSim:
     """The times of the clock that match, in order, after one; ValueError unless Prefect reads the expression as this does."""
+    # Only here: a model's own environment reads definitions too, and need not have it.
+    from cronsim import CronSim, CronSimError  # noqa: PLC0415
+
     days, weekdays = cron.split()[2::2] if len(cron.split()) == _FIELDS else ("L", "L")
     try:
         times = CronSim(cron, after)

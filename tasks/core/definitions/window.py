@@ -112,12 +112,34 @@ class WindowSpec(BaseModel):
         # Not a day less: a zone that crossed the date line has days that never were.
         return self.containing(window.start - dt.timedelta.resolution)
 
+    def last_ended(self, instant: dt.datetime) -> Window:
+        """The newest window that has ended at an instant."""
+        window = self.containing(instant)
+        # Of a snapshot both bounds are one instant, and it has ended when it has begun.
+        return self.before(window) if self.kind == "interval" else window
+
     def between(self, first: str, last: str) -> Iterator[Window]:
         """Every window from the label `first` to the label `last`, both included."""
         window, end = self.parse(first), self.parse(last)
         while window.start <= end.start:
             yield window
             window = self.after(window)
+
+    def shifted(self, window: Window, by: int) -> Window:
+        """The window that is so many windows later; earlier where negative."""
+        if self.is_shorter_than_a_day:
+            return self._window(window.start + by * dt.timedelta(minutes=self._minutes()))
+        for _ in range(abs(by)):
+            window = self.after(window) if by > 0 else self.before(window)
+        return window
+
+    def steps(self, first: Window, last: Window) -> int:
+        """How many windows later `last` is than `first`; negative where it is earlier."""
+        if self.is_shorter_than_a_day:
+            return (last.start - first.start) // dt.timedelta(minutes=self._minutes())
+        if last.start < first.start:
+            return -self.steps(last, first)
+        return sum(1 for _ in self.between(first.as_of, last.as_of)) - 1
 
     def _window(self, start: dt.datetime) -> Window:
         end = self._next_start(start) if self.kind == "interval" else start

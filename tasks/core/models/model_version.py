@@ -22,6 +22,7 @@ from pydantic import (
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.definitions.terms import ColumnName, Definition, Name, Reference, TypeName
+from tasks.core.monitoring.records import Calibration
 from tasks.core.runs.manifest import CodeRecord
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -214,7 +215,7 @@ class ModelVersion:
 
     @cached_property
     def digest(self) -> str:
-        """Covers the model, its signature, profile, benchmark, card and probe rows."""
+        """Covers the model, its signature, profile, benchmark, card, probe rows, and what is usual of it."""
         return self.manifest.digest
 
     @property
@@ -265,6 +266,17 @@ class Event(Definition):
 
 
 @dataclass(frozen=True)
+class Usual:
+    """What is known of a version's past, out of sample: what alarms and estimates stand on."""
+
+    calibration: Calibration
+    null_windows: pa.Table | None = None
+    null_performance: pa.Table | None = None
+    estimator: dict[str, Any] | None = None
+    loss_model: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Candidate:
     """All that a version is made of, before it has a number.
 
@@ -283,3 +295,4 @@ class Candidate:
     environment: dict[str, str] | None = None
     card: dict[str, str] | None = None
     origin: Origin | None = None
+    usual: Usual | None = None

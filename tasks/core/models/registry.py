@@ -20,9 +20,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, JsonValue, ValidationError
 
-from tasks.core.definitions.column_types import type_name
 from tasks.core.definitions.terms import check_name
 from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError, ModelBlocked, ModelNotFound
+from tasks.core.models.contents import (
+    BENCHMARK,
+    CALIBRATION,
+    CARD,
+    ESTIMATOR,
+    EXPECTED,
+    LOSS_MODEL,
+    MANIFEST,
+    NULL_PERFORMANCE,
+    NULL_WINDOWS,
+    PROBE,
+    PROFILE,
+    SIGNATURE,
+    check_probe,
+    contents_of,
+    json_bytes,
+)
 from tasks.core.models.formats import get_format
 from tasks.core.models.model_events import (
     aliases_in,
@@ -33,18 +49,10 @@ from tasks.core.models.model_events import (
     why_recalled,
     withdrawn,
 )
-from tasks.core.models.model_version import Candidate, Event, FileRecord, ModelManifest, ModelVersion, Signature
+from tasks.core.models.model_version import Candidate, Event, FileRecord, ModelManifest, ModelVersion, Signature, Usual
+from tasks.core.monitoring.records import Calibration
 from tasks.core.storage import Lake
 
-MANIFEST, SIGNATURE, PROFILE, BENCHMARK, CARD, PROBE, EXPECTED = (
-    "manifest.json",
-    "signature.json",
-    "reference_profile.json",
-    "benchmark.json",
-    "card.json",
-    "probe.parquet",
-    "probe_expected.parquet",
-)
 _ANY = object()
 _ABANDONED_SECONDS = 3600
 _Record = TypeVar("_Record", bound=BaseModel)
@@ -62,7 +70,7 @@ class Registry:
         """Puts a version into the registry under the next free number, whole or not at all. Moves no alias."""
         check_name(name, "a model", state="nothing was registered")
         get_format(candidate.signature.format)
-        _check_probe(candidate)
+        check_probe(candidate)
         staging = f"{_folder(name)}/versions/.tmp-{uuid.uuid4().hex}"
         # What somebody was killed over; whoever registers now is younger than that.
         self.lake.sweep(f"{_folder(name)}/versions", idle_seconds=_ABANDONED_SECONDS)
@@ -74,7 +82,7 @@ class Registry:
             raise
 
     def _move_in(self, name: str, staging: str, candidate: Candidate, at: dt.datetime, actor: str) -> ModelVersion:
-        files = {file: self._stage(f"{staging}/{file}", content) for file, content in _contents(candidate).items()}
+        files = {file: self._stage(f"{staging}/{file}", content) for file, content in contents_of(candidate).items()}
         while True:
             number = max(self.numbers(name), default=0) + 1
             manifest = ModelManifest(
@@ -89,7 +97,7 @@ class Registry:
                 origin=candidate.origin,
             )
             # Last in the folder, and again for another number when somebody else has just taken this one.
-            self.lake.write_bytes(f"{staging}/{MANIFEST}", _json_bytes(manifest))
+            self.lake.write_bytes(f"{staging}/{MANIFEST}", json_bytes(manifest))
             if self.lake.try_rename(staging, version_folder(name, number)):
                 return ModelVersion(manifest, candidate.signature)
 
@@ -145,6 +153,38 @@ class Registry:
         """The probe's input rows, and what the model made of them when it was registered."""
         rows, expected = (self.read(version, file) for file in (PROBE, EXPECTED))
         return pq.read_table(pa.BufferReader(rows)), pq.read_table(pa.BufferReader(expected))
+
+    # What is usual of a version: None of one of before this was kept, and of one whose past is not known.
+
+    def calibration(self, version: ModelVersion) -> Calibration | None:
+        """What is usual, and what the lines of alarms are worked out from; what it lacks says why."""
+        content = self._read_kept(version, CALIBRATION)
+        key = f"{version_folder(version.name, version.version)}/{CALIBRATION}"
+        return None if content is None else self._parsed(key, content, Calibration)
+
+    def null_windows(self, version: ModelVersion) -> pa.Table | None:
+        """What was counted of every unit of the past, in the bins of the reference (tasks.core.monitoring.observed)."""
+        return _table(self._read_kept(version, NULL_WINDOWS))
+
+    def null_performance(self, version: ModelVersion) -> pa.Table | None:
+        """How every window of the past went, out of sample: as_of, unit, labelled, figure, value."""
+        return _table(self._read_kept(version, NULL_PERFORMANCE))
+
+    def estimator(self, version: ModelVersion) -> dict[str, Any] | None:
+        """How the performance is estimated before there are labels (tasks.core.estimation)."""
+        content = self._read_kept(version, ESTIMATOR)
+        return None if content is None else _json_object(content)
+
+    def loss_model(self, version: ModelVersion) -> bytes | None:
+        """The file of the model of losses, where the estimator has one."""
+        return self._read_kept(version, LOSS_MODEL)
+
+    def usual(self, version: ModelVersion) -> Usual | None:
+        """All of it, for a copy of the version."""
+        if (calibration := self.calibration(version)) is None:
+            return None
+        kept = self.null_windows(version), self.null_performance(version)
+        return Usual(calibration, *kept, self.estimator(version), self.loss_model(version))
 
     # -- aliases and history ------------------------------------------------------------------------------------
 
@@ -276,7 +316,7 @@ class Registry:
                 evidence=dict(evidence or {}),
                 **decided,
             )
-            if self.lake.create(f"{_folder(name)}/events/{event.sequence:06d}.json", _json_bytes(event)):
+            if self.lake.create(f"{_folder(name)}/events/{event.sequence:06d}.json", json_bytes(event)):
                 return event
 
     def _events_until(self, name: str, at: dt.datetime | None) -> list[Event]:
@@ -293,6 +333,9 @@ class Registry:
     def _stage(self, key: str, content: bytes) -> FileRecord:
         self.lake.write_bytes(key, content)
         return FileRecord(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+
+    def _read_kept(self, version: ModelVersion, file: str) -> bytes | None:
+        return self.read(version, file) if file in version.manifest.files else None
 
     def _record(self, key: str, kind: type[_Record]) -> _Record:
         if not self.lake.exists(key):
@@ -319,41 +362,6 @@ def version_folder(name: str, number: int) -> str:
 
 def _folder(name: str) -> str:
     return f"models/{name}"
-
-
-def _contents(candidate: Candidate) -> dict[str, bytes]:
-    return {
-        candidate.signature.model_file: candidate.model_bytes,
-        SIGNATURE: _json_bytes(candidate.signature),
-        PROFILE: _dumped(candidate.profile),
-        BENCHMARK: _dumped(candidate.benchmark),
-        CARD: _dumped(candidate.card or {}),
-        PROBE: _parquet_bytes(candidate.probe.select(candidate.signature.inputs.names)),
-        EXPECTED: _parquet_bytes(candidate.expected),
-    }
-
-
-def _check_probe(candidate: Candidate) -> None:
-    signature = candidate.signature
-    for what, table, schema in (
-        ("the probe rows", candidate.probe, signature.inputs.arrow_schema),
-        ("the probe's expected outputs", candidate.expected, signature.output_schema),
-    ):
-        wrong = [
-            f"'{field.name}' ({type_name(field.type)})"
-            for field in schema
-            if field.name not in table.column_names or not table.schema.field(field.name).type.equals(field.type)
-        ]
-        if wrong:
-            raise DefinitionError(f"{what} must have the columns {', '.join(wrong)}", state="nothing was registered")
-    if nulls := [name for name in signature.outputs if candidate.expected[name].null_count]:
-        raise DefinitionError(f"the probe's expected outputs are null in {nulls}", state="nothing was registered")
-    if not 0 < candidate.probe.num_rows == candidate.expected.num_rows:
-        raise DefinitionError(
-            f"there are {candidate.probe.num_rows} probe rows and {candidate.expected.num_rows} expected outputs",
-            state="nothing was registered",
-            next_step="give one output for each of at least one probe row",
-        )
 
 
 def _read_verified(lake: Lake, manifest: ModelManifest, file: str) -> bytes:
@@ -395,20 +403,10 @@ def _listed(things: list[Any]) -> str:
     return ", ".join(str(thing) for thing in things) or "none"
 
 
-def _json_bytes(record: BaseModel) -> bytes:
-    return record.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
-
-
-def _dumped(value: dict[str, Any]) -> bytes:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+def _table(content: bytes | None) -> pa.Table | None:
+    return None if content is None else pq.read_table(pa.BufferReader(content))
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(content)
     return loaded
-
-
-def _parquet_bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", version="2.6")
-    return bytes(sink.getvalue())

@@ -21,6 +21,7 @@ from tasks.core.profiles.profile import (
     merge,
     moments,
 )
+from tasks.core.profiles.quantiles import quantiles
 from tasks.core.runs.manifest import FeatureDriftRecord, PredictionSummary
 
 Role = Literal["feature", "prediction"]
@@ -52,6 +53,10 @@ def drift_records(observed: Observed) -> tuple[FeatureDriftRecord, ...]:
             column=one.column,
             psi=one.psi,
             jensen_shannon=one.jensen_shannon,
+            kolmogorov_smirnov=one.kolmogorov_smirnov,
+            wasserstein=one.wasserstein,
+            chi_squared=one.chi_squared,
+            cramers_v=one.cramers_v,
             missing_share_reference=one.missing_share_reference,
             missing_share=one.missing_share_observed,
             new_category_share=one.new_category_share,
@@ -61,13 +66,18 @@ def drift_records(observed: Observed) -> tuple[FeatureDriftRecord, ...]:
 
 
 def prediction_summaries(observed: Observed) -> dict[str, PredictionSummary]:
-    """Mean and extremes of each prediction that is a number."""
+    """Mean, extremes and quantiles of each prediction that is a number."""
     found = {}
     for name, reference in observed.reference.columns.items():
         counts = observed.profile.columns[name]
         if isinstance(reference, NumericReference) and isinstance(counts, NumericCounts):
             known = moments(reference, counts)
-            found[name] = PredictionSummary(mean=known[0] if known else None, minimum=counts.min, maximum=counts.max)
+            found[name] = PredictionSummary(
+                mean=known[0] if known else None,
+                minimum=counts.min,
+                maximum=counts.max,
+                quantiles=quantiles(reference, counts),
+            )
     return found
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,7 +27,7 @@ TOP_CATEGORIES = 50
 KNOWN_CATEGORIES = 1000  # Beyond the top: of more, a new category is not told from a rare one.
 NEW_VALUES = 20
 _NAME_CHARACTERS = 200
-_BLOCK_ROWS = 1 << 14
+_BLOCK_ROWS = 1 << 13  # Stays in a core's cache.
 
 Count = Annotated[int, Field(ge=0)]
 _compute: Any = pc
@@ -53,6 +54,11 @@ class NumericReference(_Frozen):
     mean: float | None
     std: float | None
 
+    @cached_property
+    def places(self) -> Floats:
+        """The edges, to look for."""
+        return np.array(self.edges, float)
+
 
 class CategoryReference(_Frozen):
     """Categories: counts of the top `values`, then one of the `others`, then 0, for those that will come new.
@@ -67,6 +73,11 @@ class CategoryReference(_Frozen):
     counts: tuple[Count, ...]
     missing: Count
 
+    @cached_property
+    def known(self) -> pa.Array[Any]:
+        """All values that are told apart from new ones, the top ones first."""
+        return pa.array([*self.values, *self.others], pa.string())
+
 
 ColumnReference = Annotated[NumericReference | CategoryReference, Field(discriminator="kind")]
 
@@ -78,7 +89,7 @@ class ReferenceProfile(_Frozen):
     rows: Count
     columns: dict[str, ColumnReference]
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest_json(self.model_dump(mode="json"))
 
@@ -115,6 +126,14 @@ class BatchProfile(_Frozen):
     reference: str  # Its digest: what was counted in other bins cannot be merged or compared.
     rows: Count
     columns: dict[str, ColumnCounts]
+
+
+class WindowProfile(_Frozen):
+    """What was observed in all rows of a window that were scored: kept with its run."""
+
+    version: Literal[1] = 1
+    features: BatchProfile
+    predictions: BatchProfile
 
 
 def profile_batch(reference: ReferenceProfile, batch: pa.RecordBatch | pa.Table) -> BatchProfile:
@@ -229,10 +248,10 @@ def _names_by_count(chunks: list[pa.Array[Any]]) -> list[str]:
 
 def _observe(reference: NumericReference | CategoryReference, chunks: Iterable[pa.Array[Any]]) -> Any:
     if isinstance(reference, NumericReference):
-        nothing: Any = NumericCounts(counts=(0,) * (len(reference.edges) + 1))
-        return reduce(_add, (_observe_numbers(reference, _numbers(chunk)) for chunk in chunks), nothing)
-    nothing = CategoryCounts(counts=(0,) * (len(reference.values) + 2))
-    return reduce(_add, (_observe_categories(reference, chunk) for chunk in chunks), nothing)
+        found: list[Any] = [_observe_numbers(reference, _numbers(chunk)) for chunk in chunks]
+        return reduce(_add, found) if found else NumericCounts(counts=(0,) * (len(reference.edges) + 1))
+    found = [_observe_categories(reference, chunk) for chunk in chunks]
+    return reduce(_add, found) if found else CategoryCounts(counts=(0,) * (len(reference.values) + 2))
 
 
 def _observe_numbers(reference: NumericReference, values: Floats) -> NumericCounts:
@@ -241,7 +260,7 @@ def _observe_numbers(reference: NumericReference, values: Floats) -> NumericCoun
     missing = len(values) - len(finite) and int(np.isnan(values).sum())
     total = sum_steps(finite, _scale(reference))
     return NumericCounts(
-        counts=_count_in_bins(values, reference.edges, len(values) - missing),
+        counts=_count_in_bins(values, reference.places, len(values) - missing),
         missing=missing,
         infinite=len(values) - len(finite) - missing,
         min=float(finite.min()) if len(finite) else None,
@@ -251,17 +270,13 @@ def _observe_numbers(reference: NumericReference, values: Floats) -> NumericCoun
     )
 
 
-def _count_in_bins(values: Floats, edges: tuple[float, ...], present: int) -> tuple[int, ...]:
-    """Counts by comparing with every edge, a block at a time: ten times as fast as a search for each value."""
-    below = [0] * len(edges)
-    is_below = np.empty(_BLOCK_ROWS, bool)
+def _count_in_bins(values: Floats, edges: Floats, present: int) -> tuple[int, ...]:
+    """Counts by sorting, a block at a time, and looking for the edges in it: far faster than a search for each value."""
+    below: npt.NDArray[np.int64] = np.zeros(len(edges), np.int64)
     for start in range(0, len(values), _BLOCK_ROWS):
-        block = values[start : start + _BLOCK_ROWS]
-        for number, edge in enumerate(edges):
-            # NaN is below nothing.
-            below[number] += int(np.count_nonzero(np.less(block, edge, out=is_below[: len(block)])))
-    bounds = [0, *below, present]
-    return tuple(high - low for low, high in pairwise(bounds))
+        # NaN comes last, below nothing.
+        below += np.searchsorted(np.sort(values[start : start + _BLOCK_ROWS]), edges)
+    return tuple(high - low for low, high in pairwise([0, *below.tolist(), present]))
 
 
 def _observe_categories(reference: CategoryReference, array: pa.Array[Any]) -> CategoryCounts:
@@ -270,15 +285,15 @@ def _observe_categories(reference: CategoryReference, array: pa.Array[Any]) -> C
         counts = (0,) * top + (len(array) - array.null_count, 0)
         return CategoryCounts(counts=counts, missing=array.null_count)
     names, found = _distinct(array)
-    known = pa.array([*reference.values, *reference.others], pa.string())
+    known = reference.known
     unknown = pc.fill_null(_compute.index_in(names, value_set=known), len(known))
     places: Any = unknown.to_numpy(zero_copy_only=False)
     beyond = new if reference.knows_all else other
     slots = np.where(places < top, places, np.where(places < len(known), other, beyond))
     sums = np.bincount(slots, weights=found, minlength=top + 2)
-    new_names = names.filter(pa.array(slots == new)).to_pylist()
+    new_names = names.filter(pa.array(slots == new)).to_pylist() if sums[new] else []
     return CategoryCounts(
-        counts=tuple(int(total) for total in sums),
+        counts=tuple(sums.astype(np.int64).tolist()),
         missing=array.null_count,
         new_values=_first_names(new_names),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 _STEP_BITS = 20
 _TIER_BITS = 16
 _MOST_STEPS = 2.0**31
+_MOST_SQUARES = 2.0**62  # Their sum is an int64.
 _HALF_BITS = 16
 _LEAST_EXPONENT = -1000  # Of a step; its inverse is a float.
 _BLOCK_ROWS = 1 << 14  # Stays in a core's cache; and sums of products of two halves stay below 2^53.
@@ -84,14 +85,18 @@ def _sum_block(values: Floats, centre: float, exponent: int) -> Steps:
 
 
 def _sum_whole(whole: Floats) -> Steps:
-    """Exact: of whole numbers below 2^31, squares are summed by halves, of which every sum stays below 2^53."""
+    """Exact: whole numbers are summed as such while their squares fit, else by halves of which sums stay below 2^53."""
+    furthest = max(float(whole.max(initial=0.0)), -float(whole.min(initial=0.0)))
+    if furthest * furthest * len(whole) < _MOST_SQUARES:
+        exact = whole.astype(np.int64)
+        return Steps(int(exact.sum()), _dot(exact, exact))
     upper = np.rint(whole * 2.0**-_HALF_BITS)
     lower = whole - upper * 2.0**_HALF_BITS
     squares = (_dot(upper, upper) << 2 * _HALF_BITS) + (_dot(upper, lower) << _HALF_BITS + 1) + _dot(lower, lower)
     return Steps(int(whole.sum()), squares)
 
 
-def _dot(one: Floats, other: Floats) -> int:
+def _dot(one: Any, other: Any) -> int:
     # Not np.dot: BLAS may start threads for it.
     return int(np.einsum("i,i->", one, other))
 

@@ -7,8 +7,9 @@ import datetime as dt
 from collections.abc import Mapping
 
 from tasks.core.errors import LakeError
+from tasks.core.models.contents import MANIFEST
 from tasks.core.models.model_version import ModelManifest, ModelVersion
-from tasks.core.models.registry import MANIFEST, Registry, version_folder
+from tasks.core.models.registry import Registry, version_folder
 
 
 def known(registry: Registry, name: str, digest: str) -> ModelVersion | None:

@@ -14,9 +14,9 @@ import yaml
 from tasks.core import provenance
 from tasks.core.definitions.project import DEFAULTS, JOBS, Definition, Project, parse_job, suite_key
 from tasks.core.errors import DefinitionError
+from tasks.core.models.contents import MANIFEST as MODEL_MANIFEST
 from tasks.core.models.model_events import aliases_in
 from tasks.core.models.model_version import Event, FileRecord, ModelVersion
-from tasks.core.models.registry import MANIFEST as MODEL_MANIFEST
 from tasks.core.models.registry import Registry, version_folder
 from tasks.core.releasing import archive, contents
 from tasks.core.releasing.contents import Promotion, ReleasedModel, ReleaseManifest, Sample

@@ -10,8 +10,8 @@ import pyarrow as pa
 from tasks.core import layout
 from tasks.core.definitions.project import SUITES, Definition, Project
 from tasks.core.errors import LamplighterError
+from tasks.core.models.contents import MANIFEST as MODEL_MANIFEST
 from tasks.core.models.model_version import ModelManifest, ModelVersion
-from tasks.core.models.registry import MANIFEST as MODEL_MANIFEST
 from tasks.core.models.registry import Registry, version_folder
 from tasks.core.own_code import NO_PACKAGES
 from tasks.core.releasing import contents

@@ -32,6 +32,14 @@ class Record(BaseModel):
 R = TypeVar("R", bound=Record)
 
 
+class Interval(Record):
+    """A figure with its 95 % interval; None where it is not known."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
 class WindowRecord(Record):
     kind: Literal["interval", "snapshot"]
     start: dt.datetime
@@ -216,7 +224,7 @@ class FileRecord(Record):
 
 
 class FeatureDriftRecord(Record):
-    """How far a column's distribution lies from the reference's; what each statistic is, tasks/core/profiles/profile.py says."""
+    """How far a column's distribution lies from the reference's; what each statistic is, tasks/core/profiles/comparison.py says."""
 
     column: str
     psi: float | None
@@ -224,6 +232,12 @@ class FeatureDriftRecord(Record):
     missing_share_reference: float | None
     missing_share: float | None
     new_category_share: float | None
+    kolmogorov_smirnov: Annotated[float | None, Field(description="Of numbers: 0 to 1.")] = None
+    wasserstein: Annotated[
+        float | None, Field(description="Of numbers, on the scale of the reference's ranks: 0 to 1/2.")
+    ] = None
+    chi_squared: Annotated[float | None, Field(description="Pearson's statistic, of categories.")] = None
+    cramers_v: Annotated[float | None, Field(description="Its size, whatever the rows: 0 to 1.")] = None
 
 
 class PredictionSummary(Record):
@@ -232,6 +246,9 @@ class PredictionSummary(Record):
     mean: float | None
     minimum: float | None
     maximum: float | None
+    quantiles: Annotated[
+        tuple[float, ...] | None, Field(description="5, 25, 50, 75 and 95 %, interpolated in the reference's bins.")
+    ] = None
 
 
 class Trigger(Record):
@@ -304,6 +321,10 @@ class Manifest(Record):
     acceptances: tuple[AcceptanceRecord, ...] = ()
     drift: tuple[FeatureDriftRecord, ...] = ()
     predictions: dict[str, PredictionSummary] = {}
+    estimates: Annotated[
+        dict[str, Interval], Field(description="By metric, what is to be expected of these rows before labels come.")
+    ] = {}
+    estimate_note: Annotated[str, Field(description="Why there are none.")] = ""
     code: CodeRecord
     environment: dict[str, str]
     timings: tuple[StageTiming, ...] = ()

@@ -15,6 +15,7 @@ def of_run(manifest: Manifest) -> list[Row]:
         *_of_suite(manifest.suite, "expectation"),
         *_of_suite(manifest.output_suite, "output_expectation"),
         *_of_drift(manifest),
+        *_of_estimates(manifest),
         *_of_acceptances(manifest),
         *_of_stages(manifest),
     ]
@@ -46,13 +47,23 @@ def _of_suite(suite: SuiteRecord | None, name: str) -> list[Row]:
 
 
 def _of_drift(manifest: Manifest) -> list[Row]:
-    names = ("psi", "jensen_shannon", "missing_share", "new_category_share")
+    distances = ("psi", "jensen_shannon", "kolmogorov_smirnov", "wasserstein", "chi_squared", "cramers_v")
     return [
         (name, feature.column, float(value))
         for feature in manifest.drift
-        for name in names
+        for name in (*distances, "missing_share", "new_category_share")
         if (value := getattr(feature, name)) is not None
     ]
+
+
+def _of_estimates(manifest: Manifest) -> list[Row]:
+    """estimated_roc_auc, and the ends of its interval as estimated_roc_auc_low and _high; of each metric so."""
+    figures = {
+        f"estimated_{metric}{end}": value
+        for metric, one in manifest.estimates.items()
+        for end, value in (("", one.value), ("_low", one.low), ("_high", one.high))
+    }
+    return [(name, "", value) for name, value in figures.items() if value is not None]
 
 
 def _of_acceptances(manifest: Manifest) -> list[Row]:

@@ -11,15 +11,19 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
+from tasks.core.definitions.schedule import Schedule
 from tasks.core.delivery import state as delivery
 from tasks.core.errors import DefinitionError, LakeError, LamplighterError
 from tasks.core.models.registry import Registry
+from tasks.core.monitoring.records import Alarm
+from tasks.core.monitoring.standing import standing
 from tasks.core.runs.expected import Missing, missing, published_labels
 from tasks.core.runs.manifest import Record
 from tasks.core.runs.publication import visible_run
@@ -30,11 +34,13 @@ from tasks.core.storage import Lake
 
 NEWEST = 400  # Windows of a job that are looked at.
 # A window of a job without a deadline is missed when its run has not begun so long after its tick.
-_GRACE = dt.timedelta(hours=1)
+GRACE = dt.timedelta(hours=1)
 
 Kind = Literal["unreadable", "failed", "killed", "undelivered", "blocked", "late", "missed", "queued"]
 # From the worst to the best; the first four are failures, the others wait for a person or for time.
 KINDS: tuple[Kind, ...] = ("unreadable", "failed", "killed", "undelivered", "blocked", "late", "missed", "queued")
+_NEVER_RUN: tuple[str, Kind] = ("no run of it has begun", "missed")
+_WITHDRAWN: tuple[str, Kind] = ("what it had was withdrawn", "late")
 _FAILURES: tuple[Kind, ...] = ("unreadable", "failed", "killed", "undelivered")
 
 
@@ -70,12 +76,21 @@ class JobStatus(Record):
     newest: Newest | None = None
     running: tuple[str, ...] = ()
     windows: tuple[WindowStatus, ...] = ()
+    alarms: Annotated[tuple[Alarm, ...], Field(description="Of the monitor's, those which stand.")] = ()
+    looked_at: Annotated[str, Field(description="The day of the monitor's last look; '' where there is none.")] = ""
+    look_missed: Annotated[
+        dt.datetime | None,
+        Field(description="When the flow `monitor` should have looked since, and did not."),
+    ] = None
     problem: str = ""
     next_steps: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0: well. 3: something is blocked or late. 1: a run failed or was killed, or the job cannot be read."""
+        """0: well. 3: something is blocked or late. 1: a run failed or was killed, or the job cannot be read.
+
+        An alarm that stands changes none of it: it may for months, and rows are published all the same.
+        """
         if self.problem or any(one.kind in _FAILURES for one in self.windows):
             return 1
         return 3 if self.windows else 0
@@ -141,20 +156,31 @@ class _Looking:
         windows = [
             found for as_of in sorted({*self.labels, *self.asked, *self.waiting}) if (found := self._look(as_of))
         ]
+        watched = standing(self.lake, self.job.job)
         return JobStatus(
             job=self.job.job,
             owner=self.job.owner,
             newest=self._newest(),
             running=tuple(self.running),
             windows=tuple(windows),
+            alarms=watched.open_alarms if watched else (),
+            looked_at=watched.as_of if watched else "",
+            look_missed=self._look_missed(watched.as_of) if watched else None,
             next_steps=tuple(_next_steps(self.job.job, windows)),
         )
 
+    def _look_missed(self, looked_at: str) -> dt.datetime | None:
+        """The first tick of the flow `monitor` that no look has followed; of a job that runs by hand, it has none."""
+        if self.job.schedule is None or not self.job.schedule.active:
+            return None
+        zone = ZoneInfo(self.job.window.timezone)
+        day_after = dt.datetime.fromisoformat(looked_at).replace(tzinfo=zone) + dt.timedelta(days=1)
+        ticks = Schedule(cron=self.job.monitor.cron).due(day_after, self.now - GRACE, self.job.window)
+        return next(ticks, None)
+
     def _since(self) -> dt.datetime | None:
         """The start of the oldest window that is looked at; a job's first run may have been of a window of long ago."""
-        window = self.job.window.containing(self.now)
-        for _ in range(NEWEST):
-            window = self.job.window.before(window)
+        window = self.job.window.shifted(self.job.window.containing(self.now), -NEWEST)
         for label in self.labels:
             # A label may be of windows of another length.
             with contextlib.suppress(DefinitionError):
@@ -185,9 +211,8 @@ class _Looking:
         entry = queue.read(self.lake, self.job.job, as_of) if as_of in self.waiting else None
         if entry and not self._is_settled(entry, visible):
             return self._status(as_of, "queued", f"it waits to be scored again: {entry.reason}", visible)
-        return self._of_time(
-            as_of, visible, why="no run of it has begun" if last is None else "what it had was withdrawn"
-        )
+        why, kind = _NEVER_RUN if last is None and visible is None else _WITHDRAWN
+        return self._of_time(as_of, visible, why=why, kind=kind)
 
     def _undelivered(self, as_of: str) -> str | None:
         """Why the job's database has not what readers of the lake see; None while a run is at work on it."""
@@ -205,15 +230,15 @@ class _Looking:
         last = latest(one for run in runs if (one := glance(self.lake, self.job.job, as_of, run)))
         return last if last and not last.is_published else None
 
-    def _of_time(self, as_of: str, visible: str | None, *, why: str) -> WindowStatus | None:
+    def _of_time(self, as_of: str, visible: str | None, *, why: str, kind: Kind = "late") -> WindowStatus | None:
         """A window that the schedule has asked for and that is not there; nothing while it still has time."""
         asked = self.asked.get(as_of)
         if asked is None:
             return None
         if asked.is_late(self.now):
-            return self._status(as_of, "late", why, visible)
+            return self._status(as_of, kind, why, visible)
         # Without a deadline nothing is late; a run that is at work is on its way.
-        if asked.due_at is None and self.now > asked.tick + _GRACE and as_of not in self.running:
+        if asked.due_at is None and self.now > asked.tick + GRACE and as_of not in self.running:
             return self._status(as_of, "missed", f"{why} since its tick at {asked.tick:%Y-%m-%d %H:%M} UTC", visible)
         return None
 

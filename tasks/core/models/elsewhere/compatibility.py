@@ -109,7 +109,7 @@ def bind(
 ) -> ModelVersion:
     """Registers a copy of a version that is to be loaded by this interpreter from now on, after it passed the gate there.
 
-    A version never changes, so it is another one: the same model, probe rows, profile and benchmark.
+    A version never changes, so it is another one: the same model, probe rows, profile and benchmark, and the same is usual.
     """
     if version.signature.adapters:
         raise DefinitionError(
@@ -131,5 +131,6 @@ def bind(
         code=version.manifest.code,
         environment=version.manifest.environment,
         card={**registry.card(version), "copy_of": f"{version}, bound to the interpreter {interpreter}"},
+        usual=registry.usual(version),
     )
     return registry.register(version.name, candidate, at=at, actor=actor)

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tasks.core.definitions.job import Job
-from tasks.core.definitions.modelling import Prediction, Promotion, WindowRange
+from tasks.core.definitions.modelling import Prediction, Promotion
 from tasks.core.errors import ModelBlocked
+from tasks.core.models.gate.held_out import HeldOut, overlaps
 from tasks.core.models.gate.verdict import Check, Outcome
 from tasks.core.models.model import check_input_schema
 from tasks.core.models.model_version import ModelVersion, TrainingRecord
@@ -15,7 +16,6 @@ from tasks.core.models.model_version import ModelVersion, TrainingRecord
 # With fewer rows a pass takes a few milliseconds, and says more of the machine than of the model.
 FEWEST_TIMED_ROWS = 2000
 _MEGABYTE = 1e6
-_DAY = len("2013-07-01")
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,10 @@ def rows_check(rows: int, unscored: int, unscored_by_production: int | None, sha
     )
 
 
-def held_out_check(windows: WindowRange, candidate: TrainingRecord | None, production: TrainingRecord | None) -> Check:
+def held_out_check(held_out: HeldOut, candidate: TrainingRecord | None, production: TrainingRecord | None) -> Check:
     """Whether neither version has seen the rows before: who has, looks better than it is."""
-    ours, theirs = (_overlaps(windows, record) for record in (candidate, production))
-    span = f"{windows.first} to {windows.last}"
+    span = held_out.windows
+    ours, theirs = (overlaps(span, record) for record in (candidate, production))
     if ours and candidate:
         sentence = (
             f"The candidate was trained on {candidate.first} to {candidate.last}: on {span} the comparison is not fair."
@@ -109,18 +109,14 @@ def held_out_check(windows: WindowRange, candidate: TrainingRecord | None, produ
             "what the candidate seems to lose, it may not lose."
         )
         return Check(check="held out", outcome="not judged", sentence=sentence)
-    sentence = f"The candidate has not seen {span}."
+    sentence = f"The candidate has not seen {span}{_instead(held_out)}."
     return Check(check="held out", outcome="passed", sentence=sentence)
 
 
-def _overlaps(windows: WindowRange, record: TrainingRecord | None) -> bool | None:
-    """None where it is not known. Labels sort by time; a day and an hour are compared by their days."""
-    if record is None or record.first is None or record.last is None:
-        return None
-    bounds = (windows.first, windows.last, record.first, record.last)
-    length = _DAY if len({len(one) for one in bounds}) > 1 else None
-    first, last, began, ended = (one[:length] for one in bounds)
-    return first <= ended and began <= last
+def _instead(held_out: HeldOut) -> str:
+    """Why these are not the windows that the job's YAML names."""
+    other = held_out.instead_of
+    return f", which are used as one of the two was trained on some of {other}" if other else ""
 
 
 def speed_check(candidate: Cost, production: Cost | None, promotion: Promotion, alone: str) -> Check:

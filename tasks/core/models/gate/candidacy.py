@@ -6,6 +6,7 @@ from tasks.core.definitions.modelling import Promotion, WindowRange
 from tasks.core.definitions.project import Definition, Project
 from tasks.core.definitions.terms import check_name
 from tasks.core.errors import DefinitionError, LamplighterError, NothingToDo
+from tasks.core.models.gate.held_out import HeldOut, Trained, held_out_windows
 from tasks.core.models.model_events import aliases_in, recalled_in, refuse_elsewhere, withdrawn
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
@@ -24,6 +25,7 @@ class Candidacy:
         jobs: dict[str, Definition],
         unread: dict[str, str],
         labelled: Definition | None,
+        held_out: HeldOut | None,
     ) -> None:
         self.registry = registry
         self.candidate = candidate
@@ -32,6 +34,7 @@ class Candidacy:
         self.jobs = jobs
         self.unread = unread
         self.labelled = labelled
+        self.held_out = held_out
 
     @property
     def name(self) -> str:
@@ -50,7 +53,7 @@ class Candidacy:
     @property
     def windows(self) -> WindowRange | None:
         """Those whose labelled rows are scored."""
-        return _windows(self.labelled) if self.labelled else None
+        return self.held_out.windows if self.held_out else None
 
     @property
     def needs_approval(self) -> bool:
@@ -74,7 +77,9 @@ def consider(registry: Registry, project: Project, model: str, version: int, ali
     if holder == version:
         raise NothingToDo(f"{alias} of {model} is version {version} already", state="nothing was changed")
     jobs, unread = _jobs_of(project, model)
-    return Candidacy(registry, candidate, alias, holder, jobs, unread, _labelled(project, model, jobs, job))
+    labelled = _labelled(project, model, jobs, job)
+    held_out = _held_out(registry, labelled, candidate, holder) if labelled else None
+    return Candidacy(registry, candidate, alias, holder, jobs, unread, labelled, held_out)
 
 
 def _jobs_of(project: Project, model: str) -> tuple[dict[str, Definition], dict[str, str]]:
@@ -110,18 +115,26 @@ def _labelled(project: Project, model: str, jobs: dict[str, Definition], wanted:
     if not found:
         return None
     # With its suites: that of the labels is held against them.
-    definition = project.load(found[0])
-    _windows(definition)
-    return definition
+    return project.load(found[0])
 
 
-def _windows(definition: Definition) -> WindowRange:
+def _held_out(registry: Registry, definition: Definition, candidate: ModelVersion, holder: int | None) -> HeldOut:
     job = definition.job
-    windows = job.promotion.windows or (job.training.benchmark if job.training else None)
-    if windows is None:
+    theirs = _trained(registry, candidate.name, holder) if holder else Trained()
+    held_out = held_out_windows(job, _trained(registry, candidate.name, candidate.version), theirs)
+    if held_out is None:
         raise DefinitionError(
             f"the job '{job.job}' has labels, and does not say of which windows they are to be used",
             state="no alias was moved",
             next_step="add promotion.windows to its YAML: { first: ..., last: ... }",
         )
-    return windows
+    return held_out
+
+
+def _trained(registry: Registry, model: str, number: int) -> Trained:
+    try:
+        version = registry.version(model, number)
+        return Trained.of(version.manifest.training, registry.benchmark(version))
+    except LamplighterError:
+        # A candidate that is broken the load gate refuses; production that is must not keep its successor out.
+        return Trained()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -159,9 +160,12 @@ def gain(
     return lambda draws: sign * (ours(draws) - theirs(draws)) + 0.0
 
 
+@lru_cache(maxsize=8)
 def _draws(count: int) -> Floats:
-    """How often each block is drawn, in each of the resamples."""
-    return np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(np.float64)
+    """How often each block is drawn, in each of the resamples. They take longer than most statistics of them."""
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _known(value: float | None) -> float:

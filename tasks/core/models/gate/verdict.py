@@ -98,9 +98,19 @@ class Verdict(Record):
         options = f" --alias {self.alias}" if self.alias != "production" else ""
         options += f" --job {self.job}" if self.job else ""
         return (
-            "train a better version, or, if it must be this one: "
+            f"{self._remedy}, or, if it must be this one: "
             f'lamplighter promote {self.model} --version {self.version}{options} --force --reason "why"'
         )
+
+    @property
+    def _remedy(self) -> str:
+        """Of rows that the candidate has seen no training makes it a fairer judgement."""
+        if any(one.check == "held out" for one in self.failed):
+            return (
+                "name windows that it has not seen as promotion.windows in the job's YAML (without that, those of a "
+                "version's own benchmark are used)"
+            )
+        return "train a better version"
 
     def __str__(self) -> str:
         counts = [(len(self.failed), "failed"), (len(self.not_judged), "not judged")]

@@ -24,9 +24,18 @@ from tasks.core.models.mlflow.model import DESCRIPTION, Described, describe, exa
 from tasks.core.models.mlflow.registry import Artifacts, MlflowVersion, Tracking
 from tasks.core.models.model import expected_outputs
 from tasks.core.models.model_events import MIRRORED, recalled_in
-from tasks.core.models.model_version import Candidate, InputSchema, ModelVersion, Origin, Signature, TrainingRecord
+from tasks.core.models.model_version import (
+    Candidate,
+    InputSchema,
+    ModelVersion,
+    Origin,
+    Signature,
+    TrainingRecord,
+    Usual,
+)
 from tasks.core.models.registering.candidate import make_candidate
 from tasks.core.models.registry import Registry
+from tasks.core.monitoring.records import Calibration
 from tasks.core.profiles.profile import reference_profile
 from tasks.core.workers import Workers, dismiss
 
@@ -35,6 +44,7 @@ CHALLENGER = "challenger"
 
 _LARGEST_DESCRIPTION_BYTES, _LARGEST_EXAMPLE_BYTES, _LARGEST_MODEL_BYTES = 10**6, 10**8, 4 * 10**9
 _PROFILE_ROWS = 1000  # Fewer say little of a distribution: what drifted would be the sample.
+_UNKNOWN = "Alarms are not calibrated: MLflow keeps no rows of the past."
 _WAIT_SECONDS = 600
 _POOL = "mirror"
 
@@ -214,6 +224,7 @@ def _candidate(job: Job, files: _Files, inputs: InputSchema, tracking: Tracking,
         profile=made.profile if len(rows) >= _PROFILE_ROWS else {},
         benchmark={"source": logged_by, "mlflow_metrics": run.metrics},
         environment=(made.environment or {}) | described.environment,
+        usual=Usual(Calibration(lacks=(_UNKNOWN,))),
         origin=Origin(
             uri=found.uri, run_id=found.run_id, source=found.source, tracking=found.tracking, artifacts=files.sha256
         ),

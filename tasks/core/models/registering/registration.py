@@ -19,16 +19,26 @@ from tasks.core.errors import DefinitionError, ModelBlocked
 from tasks.core.models.formats import get_format
 from tasks.core.models.loading import libraries
 from tasks.core.models.model import load_model, open_content, unregistered
-from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
-from tasks.core.models.prediction import LoadedModel
+from tasks.core.models.model_version import (
+    Candidate,
+    InputColumn,
+    InputSchema,
+    ModelVersion,
+    Signature,
+    TrainingRecord,
+    Usual,
+)
+from tasks.core.models.prediction import LoadedModel, predicts_classes
 from tasks.core.models.registering.candidate import make_candidate, spread
 from tasks.core.models.registering.given import Given, check_adapters
 from tasks.core.models.registering.inputs import work_out_inputs
 from tasks.core.models.registering.model_file import ModelFile, refuse_unaccepted
 from tasks.core.models.registering.outputs import as_if, check_steady, differences, scored, values_of, work_out_outputs
 from tasks.core.models.registering.sample_benchmark import benchmark_on
+from tasks.core.models.registering.sample_past import history_of, known_of
+from tasks.core.models.registering.usual import Made, usual_of
 from tasks.core.models.registry import Registry
-from tasks.core.profiles.profile import reference_profile
+from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.runs.manifest import CodeRecord
 
 SAME = 1e-5  # How far a converted model may be off: of a probability, and of a larger number in proportion.
@@ -75,7 +85,11 @@ def register_file(registry: Registry, file: ModelFile, given: Given, *, at: dt.d
         card={"file": file.path, "file_format": file.came_as, "file_sha256": file.sha256, **given.card},
         loaded_with=opened.libraries,
     )
-    candidate = replace(candidate, code=_with_own_modules(candidate.code, needed, given))
+    candidate = replace(
+        candidate,
+        code=_with_own_modules(candidate.code, needed, given),
+        usual=_usual(candidate, given, opened, rows, outputs),
+    )
     version = registry.register(given.name, candidate, at=at, actor=actor)
     remarks = (*remark, *_gate(registry, version, given))
     return Registered(version, candidate, opened, rows, outputs, remarks)
@@ -149,6 +163,18 @@ def _with_own_modules(code: CodeRecord | None, named: Collection[str], given: Gi
     """With the digests of the project's own packages that the file or an adapter names."""
     found = own_modules.digests_of([*named, *given.adapters.values()], own_code.current())
     return code and code.model_copy(update={"modules": found})
+
+
+def _usual(candidate: Candidate, given: Given, opened: LoadedModel, rows: pa.Table, outputs: pa.Table) -> Usual:
+    """What the sample says of the past; of one without times, why it says nothing."""
+    references = (ReferenceProfile.model_validate(candidate.profile[role]) for role in ("features", "predictions"))
+    made = Made(
+        references=(next(references), next(references)),
+        signature=opened.version.signature,
+        is_classifier=predicts_classes(opened, next(iter(opened.version.outputs.values()))),
+        benchmark=known_of(given.sample, given.target, rows, outputs),
+    )
+    return usual_of(history_of(given.sample, given.target, given.job, rows, outputs), made, given.job)
 
 
 def _gate(registry: Registry, version: ModelVersion, given: Given) -> tuple[str, ...]:

@@ -37,13 +37,13 @@ def benchmark_on(
     except ValueError as error:
         raise _tells_nothing(sample, target, f"holds {labels.type}, and the model predicts a number") from error
     windows = _windows(sample, job, len(labels))[is_known]
-    between = sorted(set(windows.tolist())) if windows.dtype.kind == "U" else [""]
+    between = sorted({*windows.tolist()} - {""}) if windows.dtype.kind == "U" else []
     return evaluation.Benchmark(
         metrics=evaluation.measure(
             held_against.metrics, held_against.truth, outputs[name].to_numpy()[is_known], windows
         ),
-        first=between[0],
-        last=between[-1],
+        first=between[0] if between else "",
+        last=between[-1] if between else "",
         rows=len(truth),
         rows_without_label=len(labels) - len(truth),
         note=_NOTE,
@@ -80,10 +80,21 @@ def _tells_nothing(sample: Sample, target: str, what: str) -> DefinitionError:
     )
 
 
-def _windows(sample: Sample, job: Job | None, rows: int) -> npt.NDArray[Any]:
-    """Of each row its window, or its number where the sample does not tell when it was."""
+def event_times_in(sample: Sample, job: Job | None) -> pa.Array[Any] | None:
+    """When each row of the sample was, in the job's type; None where it does not tell."""
     if job is None or job.event_time not in sample.columns:
-        return np.arange(rows)
+        return None
     field = job.arrow_schema.field(str(job.event_time))
-    times = in_type(sample, column_of(sample, field.name, "the event time"), field)
-    return window_labels(job, pa.chunked_array([times]))
+    return in_type(sample, column_of(sample, field.name, "the event time"), field)
+
+
+def _windows(sample: Sample, job: Job | None, rows: int) -> npt.NDArray[Any]:
+    """Of each row its window, '' of one that lacks its time; or its number where the sample does not tell when it was."""
+    times = event_times_in(sample, job)
+    if job is None or times is None or times.null_count == rows:
+        return np.arange(rows)
+    known: Any = times.drop_null()
+    labels = window_labels(job, pa.chunked_array([known]))
+    windows = np.full(rows, "", labels.dtype)
+    windows[times.is_valid().to_numpy(zero_copy_only=False)] = labels
+    return windows

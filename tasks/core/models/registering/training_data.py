@@ -21,7 +21,7 @@ from tasks.core.definitions.project import Definition
 from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
-from tasks.core.rows.conform import conform
+from tasks.core.rows.conform import Rejections, conform
 from tasks.core.rows.digest import RowDigest, hash_rows
 from tasks.core.source import BlockReader, open_source
 from tasks.core.storage import Folder
@@ -63,6 +63,49 @@ def window_labels(job: Job, event_times: pa.ChunkedArray[Any]) -> npt.NDArray[An
     return np.array([job.window.containing(moment).as_of for moment in moments])[places]
 
 
+@dataclass(frozen=True)
+class WindowRows:
+    """All rows of some windows as scoring takes them: window by window, in each sorted by key, with its label or null."""
+
+    job: Job
+    labels: Labels
+    span: WindowRange
+    parts: tuple[tuple[str, pa.Table], ...]
+    labels_found: int
+
+    @property
+    def table(self) -> pa.Table:
+        return pa.concat_tables([part for _, part in self.parts])
+
+    @property
+    def windows(self) -> npt.NDArray[Any]:
+        """The label of each row's window."""
+        return np.repeat([as_of for as_of, _ in self.parts], [len(part) for _, part in self.parts])
+
+    @property
+    def labelled(self) -> Labelled:
+        """The rows that have a label; SourceError where none has."""
+        target = self.labels.target
+        parts = [part.filter(part[target].is_valid()) for _, part in self.parts]
+        joined, pulled = pa.concat_tables(parts), sum(len(part) for _, part in self.parts)
+        if not len(joined):
+            raise SourceError(
+                f"no row of {self.job.job} from {self.span.first} to {self.span.last} has a label: {pulled:,} rows and "
+                f"{self.labels_found:,} labels share no key",
+                next_step="see whether the labels' query gives the keys in the same types and zones as the source's",
+            )
+        if self.job.window.kind == "interval":
+            joined = _sorted(self.job, joined)
+        return Labelled(
+            job=self.job,
+            span=self.span,
+            table=joined,
+            truth=joined[target].to_numpy(zero_copy_only=False),
+            without_label=pulled - len(joined),
+            spans=tuple((as_of, len(part)) for (as_of, _), part in zip(self.parts, parts, strict=True)),
+        )
+
+
 def labelled_rows(
     definition: Definition,
     project: Folder,
@@ -71,6 +114,20 @@ def labelled_rows(
     check_labels: Callable[[pa.Table], None],
 ) -> Labelled:
     """All rows of these windows that have a label. Rows without one (a cancelled flight) are counted and left out.
+
+    Raises what `window_rows` does, and SourceError where no row has a label.
+    """
+    return window_rows(definition, project, windows, read_block, check_labels).labelled
+
+
+def window_rows(
+    definition: Definition,
+    project: Folder,
+    windows: WindowRange,
+    read_block: BlockReader,
+    check_labels: Callable[[pa.Table], None],
+) -> WindowRows:
+    """All rows of these windows, each with its label, or null where it has none. Every window is read once.
 
     `check_labels` is given the labels before they are used, and raises where they are not fit for it. DefinitionError
     where a key has labels that differ, or where more rows than scoring would let pass share a key and differ.
@@ -85,33 +142,25 @@ def labelled_rows(
     features = _as_scored(job, source.each_window(definition.query or "", job.arrow_schema, every))
     found = source.each_window(definition.labels_query, label_schema(job, labels), every)
     check_labels(pa.concat_tables(found))
-    truth = [_one_label(job, labels, one.filter(one[labels.target].is_valid())) for one in found]
+    truth = [one_label(job, labels, one.filter(one[labels.target].is_valid())) for one in found]
     # Of a query without binds one table is every window's.
     features, truth = (tables * (len(every) // len(tables)) for tables in (features, truth))
     # Window by window: a key names a row in its window, and may come back in the next.
     parts = [_joined(job, labels, *pair) for pair in zip(features, truth, strict=True)]
-    joined, pulled = pa.concat_tables(parts), sum(map(len, features))
-    if job.window.kind == "interval":
-        joined = _sorted(job, joined)
-    if not len(joined):
-        raise SourceError(
-            f"no row of {job.job} from {windows.first} to {windows.last} has a label: {pulled:,} rows and "
-            f"{sum(map(len, truth)):,} labels share no key",
-            next_step="see whether the labels' query gives the keys in the same types and zones as the source's",
-        )
-    return Labelled(
+    return WindowRows(
         job=job,
+        labels=labels,
         span=windows,
-        table=joined,
-        truth=joined[labels.target].to_numpy(zero_copy_only=False),
-        without_label=pulled - len(joined),
-        spans=tuple((span.as_of, len(part)) for span, part in zip(every, parts, strict=True)),
+        parts=tuple((span.as_of, part) for span, part in zip(every, parts, strict=True)),
+        labels_found=sum(map(len, truth)),
     )
 
 
 def _joined(job: Job, labels: Labels, features: pa.Table, truth: pa.Table) -> pa.Table:
-    """The rows with their labels. Only hashes of keys and row numbers are joined: Arrow joins no lists."""
-    pairs = _keyed(job, features).join(_keyed(job, truth), ["low", "high"], join_type="inner", right_suffix="_there")
+    """The rows with their labels, or null. Only hashes of keys and row numbers are joined: Arrow joins no lists."""
+    pairs = _keyed(job, features).join(
+        _keyed(job, truth), ["low", "high"], join_type="left outer", right_suffix="_there"
+    )
     met: pa.Table = features.take(pairs["row"])
     return _sorted(job, met.append_column(labels.target, truth[labels.target].take(pairs["row_there"])))
 
@@ -137,14 +186,23 @@ def _as_scored(job: Job, windows: list[pa.Table]) -> list[pa.Table]:
     return [found.kept for found in parted]
 
 
-def _one_label(job: Job, labels: Labels, truth: pa.Table) -> pa.Table:
-    found = _by_key(job, truth)
-    if found.apart:
+def one_label(job: Job, labels: Labels, found: pa.Table) -> pa.Table:
+    """One row a key: its label, or null for a key that is given without one. Rows that lack a key are left out.
+
+    DefinitionError where a key has labels that differ.
+    """
+    is_known = found[labels.target].is_valid()
+    known = _by_key(job, found.filter(is_known))
+    if known.apart:
         raise DefinitionError(
-            f"{found.example} has labels that differ: which '{labels.target}' of it is true cannot be told",
+            f"{known.example} has labels that differ: which '{labels.target}' of it is true cannot be told",
             next_step="let the labels' query give each key of a window once, in the window of its row",
         )
-    return found.kept
+    without = _by_key(job, found.filter(pc.invert(is_known))).kept
+    if not len(without):
+        return known.kept
+    alone = _keyed(job, without).join(_keyed(job, known.kept), ["low", "high"], join_type="left anti")
+    return pa.concat_tables([known.kept, without.take(alone["row"].combine_chunks().sort())])
 
 
 @dataclass(frozen=True)
@@ -182,11 +240,29 @@ def _keyed(job: Job, rows: pa.Table) -> pa.Table:
 # --- Reading
 
 
+def read_window(
+    job: Job,
+    project: Folder,
+    query: str,
+    schema: pa.Schema,
+    window: Window,
+    read_block: BlockReader,
+    *,
+    unread: Callable[[Rejections], None] | None = None,
+) -> pa.Table:
+    """What a query of the job's source gives for one window, read as scoring reads it, in the types of the schema.
+
+    `unread` is told of values that cannot have these types: they are null.
+    """
+    return _Source(job, project, read_block, unread).each_window(query, schema, [window])[0]
+
+
 @dataclass(frozen=True)
 class _Source:
     job: Job
     project: Folder
     read_block: BlockReader
+    unread: Callable[[Rejections], None] | None = None
 
     def each_window(self, query: str, schema: pa.Schema, windows: list[Window]) -> list[pa.Table]:
         """A table for each window, read by itself as scoring reads it: what a query groups or looks up may hang on its binds.
@@ -214,7 +290,9 @@ class _Source:
             read_block=self.read_block,
         ) as found:
             for batch in found:
-                typed, _ = conform(batch, schema, rows)
+                typed, rejections = conform(batch, schema, rows)
+                if self.unread and rejections:
+                    self.unread(rejections)
                 rows += typed.num_rows
                 batches.append(typed)
         return pa.Table.from_batches(batches, schema)

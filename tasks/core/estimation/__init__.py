@@ -1,0 +1,1 @@
+"""What a window's performance will probably be, before any of its labels has come."""
