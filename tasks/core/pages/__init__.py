@@ -15,9 +15,11 @@ from tasks.core.pages.inputs import (
     OtherTables,
     PublishedColumn,
     QuarantineExample,
+    WindowMonitoring,
     WindowPage,
     WindowPoint,
 )
+from tasks.core.pages.look_markdown import look_in_words, look_markdown, look_rows
 from tasks.core.pages.markdown import render_markdown, summary_rows
 from tasks.core.pages.model_view import ModelPage, render_model
 from tasks.core.pages.promotion_view import (
@@ -40,9 +42,13 @@ __all__ = [
     "PromotionPage",
     "PublishedColumn",
     "QuarantineExample",
+    "WindowMonitoring",
     "WindowPage",
     "WindowPoint",
     "challenger_sentence",
+    "look_in_words",
+    "look_markdown",
+    "look_rows",
     "promotion_markdown",
     "promotion_rows",
     "render_home",

@@ -44,6 +44,8 @@ def _environment() -> jinja2.Environment:
         "count": wording.count,
         "share": wording.share,
         "number": wording.number,
+        "signed": wording.signed,
+        "rough": wording.rough,
         "fixed": wording.fixed,
         "figure": wording.figure,
         "seconds": wording.seconds,

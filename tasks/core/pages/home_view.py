@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tasks.core.pages import environment, verdicts, wording
 from tasks.core.pages.inputs import JobLine, ModelLine
+from tasks.core.pages.monitoring_view import KINDS
 
 MOST_JOBS, MOST_OWNERS, _LATE_SHOWN = 1000, 100, 3
 _NEED_A_LOOK = ("failed", "blocked", "withdrawn")
@@ -29,6 +30,14 @@ class Owner:
 
 
 @dataclass(frozen=True)
+class Chip:
+    """An alarm of `monitor` that stands."""
+
+    words: str
+    tone: verdicts.Tone
+
+
+@dataclass(frozen=True)
 class Row:
     """A job in the table."""
 
@@ -37,6 +46,7 @@ class Row:
     words: str
     tone: verdicts.Tone
     late: str
+    alarms: tuple[Chip, ...]
 
 
 def render_home(
@@ -83,7 +93,7 @@ def _owner(line: JobLine) -> str:
 
 
 def _needs_a_look(line: JobLine) -> bool:
-    return bool(line.problem or line.late or (line.last and line.last.verdict in _NEED_A_LOOK))
+    return bool(line.problem or line.late or line.alarms or (line.last and line.last.verdict in _NEED_A_LOOK))
 
 
 def _rank(line: JobLine) -> tuple[bool, int, str]:
@@ -96,10 +106,16 @@ def _rank(line: JobLine) -> tuple[bool, int, str]:
 
 def _row(line: JobLine, mark: str) -> Row:
     if line.problem:
-        return Row(line, mark, "Cannot run", "bad", _late(line))
+        return Row(line, mark, "Cannot run", "bad", _late(line), _alarms(line))
     last = line.last
     words = verdicts.words_of(last.verdict, shadow=last.shadow) if last else "No window yet"
-    return Row(line, mark, words, verdicts.tone(line.last.verdict) if line.last else "idle", _late(line))
+    return Row(line, mark, words, verdicts.tone(line.last.verdict) if line.last else "idle", _late(line), _alarms(line))
+
+
+def _alarms(line: JobLine) -> tuple[Chip, ...]:
+    return tuple(
+        Chip(f"{KINDS[one.kind][1]} since {wording.cut(one.onset, 40)}", KINDS[one.kind][2]) for one in line.alarms
+    )
 
 
 def _late(line: JobLine) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tasks.core.pages import environment, reading, verdicts, wording
+from tasks.core.pages import environment, monitoring_view, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
 from tasks.core.pages.inputs import IndexPage, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
@@ -65,11 +65,13 @@ def render_index(page: IndexPage) -> str:
     all_windows = max(page.windows_count or 0, len(points))
     newest = points[::-1][:MOST_WINDOWS]
     last = points[-1] if points else None
+    words = _words(last) if last else "No window yet"
     return environment.render(
         "index.html.jinja",
         page=page,
-        words=_words(last) if last else "No window yet",
-        tone=verdicts.tone(last.verdict) if last else "idle",
+        words=words,
+        head=monitoring_view.head(last, words, page.monitored),
+        monitoring=monitoring_view.section(page, points),
         last=last,
         status=status(points, all_windows),
         strip=_strip(points),

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from tasks.core.monitoring.records import Alarm, Monitored, WindowPerformance
 from tasks.core.pages.verdicts import Shown, shown
 from tasks.core.profiles.figures import Figures
 from tasks.core.runs.challenger import Beside
-from tasks.core.runs.manifest import Manifest, RowCounts
+from tasks.core.runs.manifest import Interval, Manifest, RowCounts
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class Link:
 
 @dataclass(frozen=True)
 class WindowPoint:
-    """One window's run, reduced to what the trends and the lists of windows show."""
+    """One window's run, reduced to what the trends and the lists of windows show.
+
+    `unit` is the day, week or month that monitoring counts it to; '' where that is the window itself. `quantiles` are of its first prediction column: 5, 25, 50, 75 and 95 %; `estimates` of its metrics, before labels.
+    """
 
     as_of: str
     verdict: Shown | None
@@ -71,6 +75,9 @@ class WindowPoint:
     biggest_psi: float | None = None
     biggest_psi_column: str | None = None
     shadow: bool = False
+    unit: str = ""
+    quantiles: tuple[float, ...] | None = None
+    estimates: Mapping[str, Interval] = field(default_factory=dict)
 
     @classmethod
     def of(cls, manifest: Manifest, *, href: str | None = None, mean_prediction: float | None = None) -> Self:
@@ -89,7 +96,22 @@ class WindowPoint:
             biggest_psi=psi,
             biggest_psi_column=column,
             shadow=manifest.shadow,
+            quantiles=next((made.quantiles for made in manifest.predictions.values()), None),
+            estimates=manifest.estimates,
         )
+
+
+@dataclass(frozen=True)
+class WindowMonitoring:
+    """What monitoring knows of one window: `performances` are one for each day on which its labels were other than before.
+
+    `monitored` is the newest look at the job; `unit` is the window's own in it. `has_labels`: the job has a query for them.
+    """
+
+    unit: str
+    monitored: Monitored | None = None
+    performances: Sequence[WindowPerformance] = ()
+    has_labels: bool = True
 
 
 @dataclass(frozen=True)
@@ -119,6 +141,7 @@ class WindowPage:
     owner: str = ""
     challenger: Beside | None = None
     challengers_table: str = ""
+    monitoring: WindowMonitoring | None = None
     index_href: str | None = None
     docs_href: str | None = None
     previous: Link | None = None
@@ -130,7 +153,8 @@ class IndexPage:
     """All that the index of one job shows; the points come in any order, one a window.
 
     `windows_count` is how many windows there are, where the points are not all of them but the newest; `shadow` says that
-    the job publishes in shadow, and that the table is the one there.
+    the job publishes in shadow, and that the table is the one there. `monitored` is the newest look of `monitor`, None
+    before the first; `has_labels` says that the job has a query for labels, `main_metric` which metric is drawn first.
     """
 
     job: str
@@ -148,6 +172,9 @@ class IndexPage:
     home_href: str | None = None
     shadow: bool = False
     windows_count: int | None = None
+    monitored: Monitored | None = None
+    has_labels: bool = True
+    main_metric: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,7 +182,7 @@ class JobLine:
     """One job in the list of jobs.
 
     `href` is empty where it has no page yet. `late` are the windows whose deadline has passed, `due` says in words which
-    comes next, and `problem` what is wrong with its definition.
+    comes next, `problem` what is wrong with its definition, and `alarms` are those of `monitor` that stand.
     """
 
     job: str
@@ -167,6 +194,7 @@ class JobLine:
     late: Sequence[str] = ()
     due: str = ""
     problem: str = ""
+    alarms: Sequence[Alarm] = ()
 
 
 @dataclass(frozen=True)

@@ -93,14 +93,14 @@ def _held(consequence: str, success: bool) -> bool:
 
 
 def _sentence(sentence: str) -> str:
-    return "".join(_code(one.text) if one.is_code else escape_kept(one.text) for one in verdicts.pieces(sentence))
+    return "".join(code(one.text) if one.is_code else escape_kept(one.text) for one in verdicts.pieces(sentence))
 
 
 def _where(report: str) -> str:
     """A link where a server shows the report; no browser follows one to a file, so of that the path."""
     if report.startswith(("http://", "https://")):
         return f"[The report of this window](<{address(report)}>)"
-    return f"The report of this window: {_code(report)}"
+    return f"The report of this window: {code(report)}"
 
 
 def escape_kept(text: str) -> str:
@@ -108,7 +108,8 @@ def escape_kept(text: str) -> str:
     return f"{' ' if text[:1].isspace() else ''}{escape(text)}{' ' if text[-1:].isspace() else ''}"
 
 
-def _code(text: str) -> str:
+def code(text: str) -> str:
+    """Text as Markdown sets code."""
     return f"`{' '.join(wording.printable(text).replace('`', '').split())}`"
 
 

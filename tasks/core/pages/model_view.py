@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks.core.models.model_events import Reign, recalled_in, reigns
 from tasks.core.models.model_version import Event, ModelVersion
+from tasks.core.monitoring.records import Calibration
 from tasks.core.pages import environment, wording
 
 MOST_VERSIONS = MOST_REIGNS = 200
@@ -23,6 +24,7 @@ class ModelPage:
     benchmarks: Mapping[int, Mapping[str, Any]]
     events: Sequence[Event]
     home_href: str | None = None
+    calibrations: Mapping[int, Calibration | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class VersionLine:
     tone: str
     metrics: tuple[str, ...]
     on: str
+    alarms: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def _line(version: ModelVersion, page: ModelPage, now: Mapping[str, Reign]) -> V
         tone="bad" if recalled else "good" if aliases else "idle",
         metrics=tuple(_metric(one) for one in _records(benchmark.get("metrics"))[:_MOST_METRICS]),
         on=_rows(benchmark),
+        alarms=_alarms(page.calibrations.get(version.version)),
     )
 
 
@@ -91,6 +95,17 @@ def _rows(benchmark: Mapping[str, Any]) -> str:
     span = " to ".join(str(benchmark[key]) for key in ("first", "last") if benchmark.get(key))
     told = ", ".join(filter(None, [span, str(benchmark.get("note") or "")]))
     return f"{wording.count(rows)} rows{f', {told}' if told else ''}"
+
+
+def _alarms(calibration: Calibration | None) -> str:
+    """Of which the monitor's alarms have a stated rate, and on what past; else why none has."""
+    if calibration is None:
+        return "not calibrated: registered before there was a monitor"
+    named = {"data": calibration.drift, "performance": calibration.performance}
+    if not (known := [name for name, one in named.items() if one]):
+        return next(iter(calibration.lacks), "not calibrated")
+    span = f"{wording.plural(calibration.units, calibration.unit)}, {calibration.first} to {calibration.last}"
+    return f"of {' and '.join(known)}, calibrated on {span}"
 
 
 def _ended(reign: Reign) -> str:

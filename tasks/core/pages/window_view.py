@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tasks.core.pages import challenger_view, environment, reading, verdicts, wording
+from tasks.core.pages import challenger_view, environment, reading, verdicts, window_monitoring, wording
 from tasks.core.pages.distributions import Figure, draw
 from tasks.core.pages.inputs import QuarantineExample, WindowPage, run_seconds
 from tasks.core.profiles.figures import Distribution
@@ -128,10 +128,12 @@ def render_window(page: WindowPage) -> str:
         predictions=_prediction_figures(predictions),
         prediction_notes=prediction_notes(manifest),
         predictions_count=len(predictions),
+        monitoring=window_monitoring.section(page),
         challenger=challenger_view.section(page),
         drift_sentence=drift_sentence(drift),
         drift_rows=_drift_rows(drift, figures)[:MOST_DRIFT_ROWS],
         drift_count=len(drift),
+        has_sizes=any(one.kolmogorov_smirnov is not None or one.cramers_v is not None for one in drift),
         figures=figures,
         features_count=sum(one.role == "feature" for one in page.figures.distributions),
         stages=_stages(manifest),

@@ -7,12 +7,12 @@ import math
 import re
 from zoneinfo import ZoneInfo
 
-UNKNOWN = "\N{EN DASH}"
+UNKNOWN, MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 _LONGEST = 200
 # What XML and HTML cannot hold, or UTF-8 cannot: control characters, halves of surrogate pairs, two non-characters.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _MINUTE, _HOUR = 60, 3600
-_THOUSAND = 1000
+_HUNDRED, _THOUSAND = 100, 1000
 _ABSURD = 1e15  # No count, share, time or size is larger; written out it would fill a line.
 _SMALL, _TINY = 0.01, 0.0001
 
@@ -60,6 +60,19 @@ def number(value: float | None) -> str:
     if value != 0 and not _TINY <= abs(value) < _ABSURD:
         return f"{value:.1e}"
     return f"{value:,.0f}" if abs(value) >= _THOUSAND else f"{value:.3g}"
+
+
+def rough(value: float | None) -> str:
+    """A figure to two digits, for what is known no better: 0.051, 3.8."""
+    return number(value) if value is None or not _TINY <= abs(value) < _HUNDRED else f"{value:.2g}"
+
+
+def signed(value: float | None) -> str:
+    """A difference to three decimals, with its sign."""
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    sign = MINUS if value < 0 else "+" if value > 0 else ""
+    return f"{sign}{fixed(abs(value))}"
 
 
 def figure(value: float | None) -> str:
