@@ -11,7 +11,8 @@ from tasks.core.runs.asked import LONGEST_REASON, SHORTEST_REASON
 MOST_AT_ONCE = 32
 _NAME = r"[a-z][a-z0-9_]{0,62}"
 # No month 13 and no day 32 gets as far as a run; the 31st of June does, and is refused there before anything is read.
-_LABEL = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(T\d{4}Z)?"
+_DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_LABEL = rf"{_DAY}(T\d{{4}}Z)?"
 _HIGHEST_VERSION = 999_999
 _LIMITS = ("pattern", "minLength", "maxLength", "minimum", "maximum", "maxItems")
 
@@ -48,6 +49,23 @@ ScheduledAsOf = Annotated[
     Says(
         "The window: its day, as `2013-07-01`; the start in UTC of one shorter than a day, as `2013-07-01T0500Z`; or "
         "`scheduled`, the one that the job's schedule says for the time at which this run is due."
+    ),
+]
+LookedAtAsOf = Annotated[
+    str,
+    Field(pattern=rf"^(now|{_DAY})$"),
+    Says(
+        "The day up to which is looked, as `2013-07-01`, on the clock of the job's windows: what could be known as it "
+        "ended. `now`: the time at which this run is due."
+    ),
+]
+Until = Annotated[
+    str,
+    Field(pattern=rf"^(labelled|{_LABEL})?$"),
+    Says(
+        "The window with which the benchmark ends, as `2013-07-01`: fit, calibrate and benchmark are all shifted by as many "
+        "windows. `labelled`: the newest whose labels are due when this run is due, and none before the job's own. Empty: "
+        "the ranges as the job says."
     ),
 ]
 ModelName = Annotated[str, Field(pattern=rf"^{_NAME}$"), Says("The model: its name in the registry.")]

@@ -10,6 +10,7 @@ from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.shards import deal
 from tasks.deliver import caught_up, deliver, refuse_undelivered
+from tasks.estimate import estimate
 from tasks.latest import keep_latest, latest_kept
 from tasks.load import load
 from tasks.open import opened
@@ -63,6 +64,7 @@ def score(
         load(run)
         conclude_scoring(run, on_each(score_shard, run, deal(run)))
         validate_output(run)
+        estimate(run)
         published = publish(run)
         keep_latest(run)
         deliver(run)

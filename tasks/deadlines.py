@@ -1,4 +1,4 @@
-"""Deadlines: the windows of all jobs that are not published in time; each is told once."""
+"""Deadlines: the windows of all jobs that are not there in time, seen from outside their runs; each is told once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.stage import Stage
 
 
 def look_at_deadlines(now: dt.datetime | None = None) -> Looked:
-    """Raises the alarm of each window that is late and was not told of. Starts nothing.
+    """Raises the alarm of each window that is late or missed and was not told of. Starts nothing.
 
     Incomplete where a job cannot be read, or the server did not take an alarm, which is raised again the next time;
     all others were looked at. NothingToDo where another look is under way.
@@ -62,7 +62,8 @@ def _look(lake: Lake, project: Project, now: dt.datetime) -> tuple[Looked, list[
 
 
 def _late(lake: Lake, job: Job, now: dt.datetime) -> list[Late]:
-    if job.deadline is None:
+    if job.schedule is None or not job.schedule.active:
+        late.end_watch(lake, job.job)
         return []
     late.begin_watch(lake, job.job, now)
     return late.late_windows(lake, job, now=now)
@@ -74,17 +75,33 @@ def _raise_alarm(lake: Lake, job: Job, one: Late) -> bool:
         lake,
         one.job,
         one.as_of,
-        verdict="late",
-        reason=f"Not published by {one.due_at:%Y-%m-%d %H:%M} UTC, its deadline: {one.why}",
-        next_step="lamplighter status " + one.job,
+        verdict="missed" if one.is_missed else "late",
+        reason=_reason(job, one),
+        next_step=_next_step(one),
         owner=job.owner,
+        scheduled_at=one.tick.isoformat(),
+        due_at=one.due_at.isoformat(),
     )
     taken = events.tell(
-        events.LATE, one.job, one.as_of, owner=job.owner, payload=payload, event_id=late.event_id(lake, one)
+        one.event, one.job, one.as_of, owner=job.owner, payload=payload, event_id=late.event_id(lake, one)
     )
     if taken:
         late.remember_told(lake, one)
     return taken
+
+
+def _reason(job: Job, one: Late) -> str:
+    due = f"{one.due_at:%Y-%m-%d %H:%M} UTC"
+    if not one.is_missed:
+        return f"Not published by {due}, its deadline: {one.why}"
+    by = f"its deadline, {due}" if job.deadline else due
+    return f"No run of it had begun by {by}; it was to begin at {one.tick:%Y-%m-%d %H:%M} UTC"
+
+
+def _next_step(one: Late) -> str:
+    if one.is_missed:
+        return f"see that the Prefect server has a worker and no schedule is paused, then: lamplighter status {one.job}"
+    return f"lamplighter status {one.job}"
 
 
 look = Stage("Look at the deadlines", look_at_deadlines)

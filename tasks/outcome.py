@@ -7,6 +7,7 @@ AlreadyPublished       COMPLETED  the window was published before, and nobody as
 NothingToDo            COMPLETED  all is as it was asked for; Unchanged: a window pulled again has the rows it had
 DryRun                 COMPLETED  everything was done but publishing: nothing that readers see has changed
 OnTime, WindowsLate    COMPLETED  of `deadlines`: whether any window is past its deadline. Looking at them went well
+Quiet, Alarm           COMPLETED  of `monitor`: whether what was published differs from what is usual. The look went well
 Promoted               COMPLETED  of `promote`: an alias has moved
 Blocked                FAILED     a gate said no: nothing that readers see has changed
 SourceLate             FAILED     the source was not ready in time: nothing was pulled

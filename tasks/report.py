@@ -6,6 +6,7 @@ import contextlib
 import datetime as dt
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from prefect.exceptions import MissingContextError
 
@@ -16,7 +17,11 @@ from tasks.core.delivery import state as delivery
 from tasks.core.errors import LakeCorrupt, LakeError, WindowBusy, WindowFinished
 from tasks.core.home import alone, newest_to_show, point, write_home
 from tasks.core.logs import log
+from tasks.core.monitoring import keeping
+from tasks.core.monitoring.records import Monitored
+from tasks.core.monitoring.rhythm import unit_of
 from tasks.core.pages.verdicts import headline
+from tasks.core.performance import tables
 from tasks.core.profiles.figures import Figures
 from tasks.core.rows import contract, quarantine
 from tasks.core.runs import challenger, latest
@@ -27,7 +32,7 @@ from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifes
 from tasks.core.runs.showing import table_of
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
-from tasks.orchestration.artifacts import show_window
+from tasks.orchestration.artifacts import show_look, show_window
 from tasks.stage import Stage
 
 # The index shows the newest windows only; reading more manifests would make every run slower than the one before.
@@ -68,13 +73,14 @@ def write_report(job: str, as_of: str, *, dry_run: bool = False) -> str | None:
     manifest = dry_runs.last(lake, job, as_of) if dry_run else latest_manifest(lake, job, as_of)
     if manifest is None:
         return None
+    monitored = _monitored(lake, job)
     if not dry_run:
-        _write_index(lake, definition)
+        _write_index(lake, definition, monitored)
         write_home(lake, project, now=_now())
     lake.sweep("reports", idle_seconds=_HALF_WRITTEN_SECONDS)
     # Last: where it stands, all of them were written.
     page = _page(job, as_of, dry_run=dry_run)
-    lake.write_bytes(page, _window_html(lake, definition, manifest).encode())
+    lake.write_bytes(page, _window_html(lake, definition, manifest, monitored).encode())
     _write_artifacts(lake, page, manifest)
     return str(lake.path(page))
 
@@ -93,6 +99,21 @@ def write_reports(windows: Sequence[tuple[str, str]]) -> None:
         write_home(lake, project, now=_now())
 
 
+def write_look(job: str, windows: Sequence[str]) -> None:
+    """After a look at a job: the pages of the windows that were measured, its index, the list of jobs, and the artifacts.
+
+    It undoes nothing either.
+    """
+    settings = Settings()
+    lake, project = Lake(settings.lake), Project(Folder(settings.project))
+    with _warned(job):
+        _write_job_pages(lake, project.load(job).job, windows)
+        write_home(lake, project, now=_now())
+        if found := _monitored(lake, job):
+            with contextlib.suppress(MissingContextError):
+                show_look(lake, found)
+
+
 @contextlib.contextmanager
 def _warned(what: str) -> Iterator[None]:
     try:
@@ -102,15 +123,26 @@ def _warned(what: str) -> Iterator[None]:
 
 
 def _write_job_pages(lake: Lake, job: Job, labels: Sequence[str]) -> None:
+    monitored = _monitored(lake, job.job)
     for as_of in labels:
         if manifest := latest_manifest(lake, job.job, as_of):
-            lake.write_bytes(layout.window_page(job.job, as_of), _window_html(lake, job, manifest).encode())
-    _write_index(lake, job)
+            html = _window_html(lake, job, manifest, monitored)
+            lake.write_bytes(layout.window_page(job.job, as_of), html.encode())
+    _write_index(lake, job, monitored)
 
 
-def _write_index(lake: Lake, job: Job) -> None:
+def _write_index(lake: Lake, job: Job, monitored: Monitored | None) -> None:
     with alone(lake, layout.index_lock(job.job)):
-        lake.write_bytes(layout.index_page(job.job), _index_html(lake, job).encode())
+        lake.write_bytes(layout.index_page(job.job), _index_html(lake, job, monitored).encode())
+
+
+def _monitored(lake: Lake, job: str) -> Monitored | None:
+    """What the newest look has found; one that cannot be read takes no page away."""
+    try:
+        return keeping.newest_monitored(lake, job)
+    except LakeCorrupt as error:
+        log.warning("The pages of %s are drawn without what was found by `monitor`: %s", job, error)
+        return None
 
 
 def try_to_report(job: str, as_of: str, *, dry_run: bool = False) -> None:
@@ -137,7 +169,7 @@ def _page(job: str, as_of: str, *, dry_run: bool) -> str:
     return layout.dry_run_page(job, as_of) if dry_run else layout.window_page(job, as_of)
 
 
-def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
+def _window_html(lake: Lake, job: Job, manifest: Manifest, monitored: Monitored | None) -> str:
     labels = as_of_labels(lake, job.job)
     # A dry run is in no list: its window may be one that was never run.
     here, after = bisect_left(labels, manifest.as_of), bisect_right(labels, manifest.as_of)
@@ -162,6 +194,7 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
         owner=job.owner,
         challenger=challenger.of_run(lake, manifest),
         challengers_table=_address(lake, layout.CHALLENGERS, job),
+        monitoring=_monitoring(lake, job, manifest, monitored),
         index_href="index.html",
         docs_href=_name(docs) if manifest.suite and lake.exists(docs) else None,
         previous=_link(job, labels[here - 1]) if here else None,
@@ -170,7 +203,24 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest) -> str:
     return pages.render_window(page)
 
 
-def _index_html(lake: Lake, job: Job) -> str:
+def _monitoring(lake: Lake, job: Job, manifest: Manifest, monitored: Monitored | None) -> pages.WindowMonitoring | None:
+    """What is known of the window since it was published; nothing of a job that was never looked at."""
+    if monitored is None:
+        return None
+    try:
+        performances = tables.as_labels_arrived(lake, job, manifest.as_of)
+    except LakeCorrupt as error:
+        log.warning("The page of %s %s shows no performance: %s", job.job, manifest.as_of, error)
+        performances = []
+    return pages.WindowMonitoring(
+        unit=unit_of(job.window, manifest.as_of),
+        monitored=monitored,
+        performances=performances,
+        has_labels=job.labels is not None,
+    )
+
+
+def _index_html(lake: Lake, job: Job, monitored: Monitored | None) -> str:
     return pages.render_index(
         pages.IndexPage(
             job=job.job,
@@ -188,6 +238,9 @@ def _index_html(lake: Lake, job: Job) -> str:
             challenger=_challenger_of_last(lake, job),
             home_href="../index.html",
             shadow=job.output.shadow,
+            monitored=monitored,
+            has_labels=job.labels is not None,
+            main_metric=job.promotion.metric or "",
         )
     )
 
@@ -213,7 +266,7 @@ def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
 
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
     found = [newest_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
-    return [point(one) for one in found if one is not None]
+    return [replace(point(one), unit=unit_of(job.window, one.as_of)) for one in found if one is not None]
 
 
 def _now() -> dt.datetime:
@@ -258,3 +311,4 @@ def _write_artifacts(lake: Lake, page: str, manifest: Manifest) -> None:
 
 report = Stage("Write the report", write_report)
 report_again = Stage("Write the reports of the windows", write_reports)
+report_look = Stage("Write the pages", write_look)

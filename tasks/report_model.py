@@ -28,6 +28,7 @@ def model_html(registry: Registry, name: str) -> str:
             model=name,
             versions=versions,
             benchmarks={one.version: registry.benchmark(one) for one in versions},
+            calibrations={one.version: registry.calibration(one) for one in versions},
             events=registry.history(name),
             home_href="../../index.html",
         )

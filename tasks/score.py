@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from tasks.core import layout, progress
 from tasks.core.models.elsewhere.estimator import interpreter_of
 from tasks.core.profiles import drift
+from tasks.core.profiles.profile import WindowProfile
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs import gate
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
@@ -43,6 +44,8 @@ def conclude_scored(run: Run, shards: Sequence[ShardDone[BatchScored]]) -> None:
     predictions = drift.observe("prediction", of_predictions, [batch.predictions for batch in batches])
     drawn = drift.figures([predictions, features])
     run.lake.write_bytes(run.key(layout.FIGURES), drawn.model_dump_json().encode())
+    observed = WindowProfile(features=features.profile, predictions=predictions.profile)
+    run.lake.write_bytes(run.key(layout.PROFILE), observed.model_dump_json().encode())
     record(
         run,
         drift=(*drift.drift_records(predictions), *drift.drift_records(features)),

@@ -48,6 +48,7 @@ def main() -> None:
         leak_check,
         look,
         models,
+        monitor,
         pages,
         promote,
         quarantine,

@@ -68,8 +68,7 @@ def newest_window(job: Job) -> str:
     now = dt.datetime.now(dt.UTC)
     with contextlib.suppress(LamplighterError):
         return scheduled_window(job.job, now)
-    window = job.window.containing(now)
-    return (job.window.before(window) if job.window.kind == "interval" else window).as_of
+    return job.window.last_ended(now).as_of
 
 
 @app.command()

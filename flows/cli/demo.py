@@ -1,4 +1,4 @@
-"""The command `demo`: a year of real flights, one model, seven scored days, and one day that is blocked."""
+"""The command `demo`: a year of real flights, one model, seven scored days, one that is blocked, and a look at them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from flows.cli import app
 from flows.cli.look import RUN_COLUMNS, RUN_NUMBERS, run_row
+from flows.cli.many import summary_of
 from flows.cli.output import console, paragraph, table
 from flows.cli.run import run_flow, run_score
 from tasks.core.errors import Blocked
@@ -25,6 +26,7 @@ _READING = """How to read the predictions:
 
 Reports: {reports}
 Next:    lamplighter show flight_delays --as-of {broken}
+         lamplighter monitor flight_delays --as-of {broken}
          lamplighter demo --mend, and then score that day: lamplighter score flight_delays --as-of {broken}"""
 
 
@@ -58,8 +60,18 @@ def demo(
     _print_table(lake, [*world.SCORED_DAYS, world.BROKEN_DAY])
     if isinstance(error, Blocked):
         paragraph(f"\n{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.\n")
+    _look(world.JOB, world.BROKEN_DAY, debug=bool(context.obj))
     places = {"table": lake.path(f"predictions/{world.JOB}"), "reports": lake.path("reports/index.html")}
     paragraph(_READING.format(**places, broken=world.BROKEN_DAY))
+
+
+def _look(job: str, day: str, *, debug: bool) -> None:
+    """The demo's last step: what the monitor says of those days, as their labels come."""
+    from tasks.core.monitoring.finding import completeness  # noqa: PLC0415
+
+    done, _ = summary_of("flows.monitor", "monitor", job, day, debug=debug)
+    if done is not None:
+        paragraph(f"5. A look at what was published: {done} {completeness(done.found)}\n")
 
 
 def _load(lake: Lake, warehouse: Lake, *, debug: bool) -> None:

@@ -138,10 +138,21 @@ def _figure(value: float | None) -> str:
 
 
 @app.command()
-def train(context: typer.Context, job: JobArgument, as_json: AsJson = False) -> None:
+def train(
+    context: typer.Context,
+    job: JobArgument,
+    until: Annotated[
+        str,
+        typer.Option(
+            help="Shift fit, calibrate and benchmark, so that the benchmark ends with this window; labelled: with the newest "
+            "whose labels are due. Left out: the ranges as the job says."
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Fit the job's estimator, benchmark it on later windows, and register it as a new version. Promotes nothing."""
     definition_of(job)
-    version = run_flow("flows.train", "train", job, debug=bool(context.obj))
+    version = run_flow("flows.train", "train", job, until, debug=bool(context.obj))
     if as_json:
         echo_json({"model": version.name, "version": version.version, "digest": version.digest})
     else:

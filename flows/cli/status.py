@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 8  # Groups of windows of one job; JSON has all.
 _LONGEST_WHY = 300
 _LOOK_SECONDS = 2.0
+_ALARMS = {"degraded": "performance degraded", "drifted": "data drifted", "labels_late": "labels late"}
 _A_LABEL = re.compile(r"\d{4}-\d{2}-\d{2}(T\d{4}Z)?")
 
 
@@ -33,9 +34,9 @@ def status(
     owner: Annotated[str, typer.Option(help="Only the jobs of this owner.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Say how the jobs stand: what is late, blocked, failed or killed, what readers see, and what to type next.
+    """Say how the jobs stand: what is late, blocked, failed or killed, what readers see, which alarms stand, what to type next.
 
-    Reads the lake and the project alone. Exit code 0: all is well. 3: something is blocked, late, missed or waits to be
+    Reads the lake and the project alone. Exit code 0: all is well, also where an alarm of the monitor stands. 3: something is blocked, late, missed or waits to be
     scored again. 1: a run failed, was killed or was not delivered, or a job or a record cannot be
     read. 2: there is no such job or owner.
     """
@@ -155,6 +156,23 @@ def _tell(one: JobStatus) -> None:
         paragraph(f"  and {len(groups) - _MOST_SHOWN} more before: lamplighter runs {one.job} --missing")
     for step in one.next_steps:
         paragraph(f"  Next: {step}")
+    if one.alarms:
+        paragraph(f"  {_alarms_in_words(one)}")
+    if one.look_missed:
+        paragraph(
+            f"  not watched: the last look was on {one.looked_at}, and the flow `monitor` was due at "
+            f"{one.look_missed:%Y-%m-%d %H:%M} UTC. Next: lamplighter monitor {one.job}"
+        )
+
+
+def _alarms_in_words(one: JobStatus) -> str:
+    """All that stand in one line; why, of the newest onset. The monitor's page tells the rest."""
+    newest = max(one.alarms, key=lambda alarm: alarm.onset)
+    named = ", ".join(f"{_ALARMS[alarm.kind]} since {alarm.onset}" for alarm in one.alarms)
+    word = "alarms" if len(one.alarms) > 1 else "alarm"
+    why = newest.reason if len(newest.reason) <= _LONGEST_WHY else f"{newest.reason[:_LONGEST_WHY]}..."
+    step = newest.next_step or f"lamplighter monitor {one.job}"
+    return f"{word} (looked at on {one.looked_at}): {named}. {why} Next: {step}"
 
 
 def _seen(one: JobStatus) -> str:
@@ -186,9 +204,14 @@ def _in_words(group: list[WindowStatus]) -> str:
 
 
 def _summary(found: Sequence[JobStatus]) -> str:
-    troubled = [one for one in found if one.exit_code]
+    troubled, alarmed = [one for one in found if one.exit_code], sum(bool(one.alarms) for one in found)
     if not troubled:
-        return f"{len(found)} job{'s' if len(found) != 1 else ''}, and all is well."
+        well = (
+            f"every window is well; {alarmed} {'has' if alarmed == 1 else 'have'} an alarm"
+            if alarmed
+            else "all is well"
+        )
+        return f"{len(found)} job{'s' if len(found) != 1 else ''}, and {well}."
     failed = sum(one.exit_code == 1 for one in troubled)
     parts = [
         f"{count} {what}"

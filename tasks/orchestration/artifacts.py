@@ -10,7 +10,8 @@ import re
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from tasks.core import pages
+from tasks.core import layout, pages
+from tasks.core.monitoring.records import Monitored
 from tasks.core.runs.challenger import Beside
 from tasks.core.runs.manifest import Manifest
 from tasks.core.settings import Settings
@@ -37,6 +38,22 @@ def show_window(lake: Lake, page: str, manifest: Manifest, beside: Beside) -> No
             link,
             link_text=f"The report of {manifest.job} {manifest.as_of}",
             key=artifact_name(of, "page"),
+            description=about,
+        )
+
+
+def show_look(lake: Lake, found: Monitored) -> None:
+    """What a look at a job has found, as its artifact `monitor-<job>`. Needs a flow or a task that runs."""
+    page = layout.index_page(found.job)
+    link, about = _link(page), f"{found.job} as of {found.as_of}: {pages.look_in_words(found)}"
+    text = pages.look_markdown(found, link or str(lake.path(page)))
+    create_markdown_artifact(text, key=artifact_name("monitor", found.job), description=about)
+    create_table_artifact(pages.look_rows(found), key=artifact_name("monitor", found.job, "figures"), description=about)
+    if link:
+        create_link_artifact(
+            link,
+            link_text=f"The report of {found.job}",
+            key=artifact_name("monitor", found.job, "page"),
             description=about,
         )
 

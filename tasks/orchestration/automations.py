@@ -23,13 +23,13 @@ _PAGE = 200
 
 @dataclass(frozen=True)
 class Applied:
-    """What became of the automations, by name; `missing` are the blocks that the server does not have."""
+    """What became of the automations, by name; `missing`: ("block" or "deployment", name), where the server has none."""
 
     created: tuple[str, ...]
     updated: tuple[str, ...]
     removed: tuple[str, ...]
     unchanged: tuple[str, ...]
-    missing: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]
 
     def __str__(self) -> str:
         parts = [
@@ -45,14 +45,41 @@ class Applied:
         return f"Automations: {', '.join(parts) or 'none'}."
 
     def refuse_missing(self) -> None:
-        """DefinitionError names the notification blocks that jobs name and the server does not have."""
-        if self.missing:
-            raise DefinitionError(
-                f"the Prefect server has no notification block {', '.join(self.missing)}, which the 'alerts' of jobs name",
-                state=f"whoever reads there is told nothing; all else was applied. {self}",
-                next_step="create it on the page Blocks of the Prefect UI, or mend 'alerts' in deployments/jobs; then: "
-                "lamplighter automations --apply",
-            )
+        """DefinitionError names the notification blocks and deployments that jobs name and the server does not have."""
+        if not self.missing:
+            return
+        kinds = [(what, [name for kind, name in self.missing if kind == key]) for key, what in _NAMED.items()]
+        lacking = [(what, names) for what, names in kinds if names]
+        raise DefinitionError(
+            "the Prefect server has no "
+            + ", and no ".join(f"{what.noun} {', '.join(names)}, {what.named_by}" for what, names in lacking),
+            state=f"{', and '.join(what.without for what, _ in lacking)}; all else was applied. {self}",
+            next_step="; ".join([*(what.remedy for what, _ in lacking), "then: lamplighter automations --apply"]),
+        )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What an action of ours names, and the server must have."""
+
+    noun: str
+    named_by: str
+    without: str
+    remedy: str
+
+
+_IDS = {"block": "block_document_id", "deployment": "deployment_id"}
+_NAMED = {
+    "block": _Named(
+        "notification block",
+        "which the 'alerts' of jobs name",
+        "whoever reads there is told nothing",
+        "create it on the page Blocks of the Prefect UI, or mend 'alerts' in deployments/jobs",
+    ),
+    "deployment": _Named(
+        "deployment", "which an alarm is to start ('monitor.retrain')", "no alarm starts it", "lamplighter deploy"
+    ),
+}
 
 
 def apply(wanted: Sequence[dict[str, Any]]) -> Applied:
@@ -68,17 +95,13 @@ def apply(wanted: Sequence[dict[str, Any]]) -> Applied:
             next_step="PREFECT_API_URL=http://127.0.0.1:4200/api lamplighter automations --apply",
         )
     with _answering(), get_client(sync_client=True) as client:
-        found, missing = [], []
-        for one in wanted:
-            made = _with_block(client, one)
-            if made is None:
-                missing.append(one["actions"][0]["block"])
-            else:
-                found.append(made)
-        return _apply(client, found, tuple(dict.fromkeys(missing)))
+        return _apply(client, wanted)
 
 
-def _apply(client: SyncPrefectClient, wanted: list[AutomationCore], missing: tuple[str, ...]) -> Applied:
+def _apply(client: SyncPrefectClient, given: Sequence[dict[str, Any]]) -> Applied:
+    resolved = [_resolved(client, one) for one in given]
+    wanted = [one for one in resolved if isinstance(one, AutomationCore)]
+    missing = tuple(dict.fromkeys(one for one in resolved if not isinstance(one, AutomationCore)))
     there = _ours(client)
     created, updated, unchanged = [], [], []
     for one in wanted:
@@ -119,15 +142,16 @@ def _is_as(found: Automation, wanted: AutomationCore) -> bool:
     return ours.model_copy(update={"enabled": wanted.enabled}) == wanted
 
 
-def _with_block(client: SyncPrefectClient, wanted: dict[str, Any]) -> AutomationCore | None:
-    """The automation with its notification block looked up; None where the server has none of this name."""
+def _resolved(client: SyncPrefectClient, wanted: dict[str, Any]) -> AutomationCore | tuple[str, str]:
+    """The automation with what its action names looked up; the name where the server has nothing that is called so."""
     (action,) = wanted["actions"]
-    if "block" not in action:
+    key = next((key for key in _NAMED if key in action), None)
+    if key is None:
         return AutomationCore.model_validate(wanted)
-    block = _block(client, action["block"])
-    if block is None:
-        return None
-    named = {key: value for key, value in action.items() if key != "block"} | {"block_document_id": block}
+    found = (_block if key == "block" else _deployment)(client, action[key])
+    if found is None:
+        return key, action[key]
+    named = {name: value for name, value in action.items() if name != key} | {_IDS[key]: found}
     return AutomationCore.model_validate({**wanted, "actions": [named]})
 
 
@@ -135,6 +159,12 @@ def _block(client: SyncPrefectClient, named: str) -> UUID | None:
     kind, name = named.split("/")
     with contextlib.suppress(ObjectNotFound):
         return client.read_block_document_by_name(name, kind, include_secrets=False).id
+    return None
+
+
+def _deployment(client: SyncPrefectClient, named: str) -> UUID | None:
+    with contextlib.suppress(ObjectNotFound):
+        return client.read_deployment_by_name(named).id
     return None
 
 

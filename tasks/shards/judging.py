@@ -22,6 +22,7 @@ from tasks.core.models.gate import comparison
 from tasks.core.models.gate.candidacy import Candidacy
 from tasks.core.models.gate.comparison import Compared
 from tasks.core.models.gate.evaluation import blocks_of, target_of
+from tasks.core.models.gate.held_out import HeldOut
 from tasks.core.models.gate.metrics import Rows
 from tasks.core.models.gate.verdict import Check, Verdict
 from tasks.core.models.model import check_input_schema
@@ -95,7 +96,7 @@ def judge(candidacy: Candidacy, read_rows: ReadRows, say: Say) -> Verdict:
     """The verdict. Blocked where the candidate does not even pass the load gate; nothing is changed in any case."""
     rows = None
     if candidacy.labelled and candidacy.windows:
-        say(f"reading the labelled rows of {candidacy.windows.first} to {candidacy.windows.last}")
+        say(f"reading the labelled rows of {candidacy.windows}")
         rows = read_rows(candidacy.labelled, candidacy.windows)
     try:
         with contextlib.ExitStack() as stack:
@@ -211,7 +212,8 @@ def _checks(candidacy: Candidacy, rows: Labelled, ours: _Side, theirs: _Side | N
         rows.job.limits.quarantine_share,
     )
     trained = theirs.version.manifest.training if theirs else None
-    yield requirements.held_out_check(rows.span, ours.version.manifest.training, trained)
+    held_out = candidacy.held_out or HeldOut(rows.span)
+    yield requirements.held_out_check(held_out, ours.version.manifest.training, trained)
     common = np.intersect1d(ours.scored, theirs.scored) if theirs else ours.scored
     compared = _compared(candidacy, rows, ours, theirs, alone)
     if compared is None:
