@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
+PEERS  := .venv-peers
 UV     := $(shell command -v uv)
 ROWS   ?= 1000000
 
@@ -10,7 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Stock Great Expectations, which the parity tests compare with, lists some results in the order of a set.
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-extras lint bench crash soak up lock schema clean
+.PHONY: demo test test-extras lint bench bench-monitors peers crash soak up lock schema clean
 
 demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
 	$(BIN)/lamplighter demo
@@ -29,6 +30,12 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.bench ## Figures as ratios; ROWS=5000000 sets the size
 	$(BIN)/python -m tests.bench --rows $(ROWS)
+	$(BIN)/python -m tests.bench.profiling --rows $(ROWS)
+
+bench-monitors: $(VENV)/.bench $(PEERS)/.peers ## Beside Evidently and NannyML on the same days of the flights; half an hour
+	$(BIN)/python -m tests.bench.monitoring
+
+peers: $(PEERS)/.peers ## The environment of Evidently and NannyML, which run on pandas 2
 
 crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
 	$(BIN)/python -m tests.crash
@@ -48,10 +55,11 @@ lock:
 	$(LOCK) --extra demo --extra postgresql -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
+	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group pyproject.toml:peers -o .ci/peers.lock
 	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
 clean:
-	rm -rf $(VENV) lake .demo .prefect dist
+	rm -rf $(VENV) $(PEERS) lake .demo .prefect dist
 
 define install
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -71,6 +79,12 @@ $(VENV)/.dev: .ci/dev.lock pyproject.toml
 $(VENV)/.extras: .ci/extras.lock pyproject.toml
 	$(call install,.ci/extras.lock)
 	touch $(VENV)/.run $(VENV)/.dev
+
+$(PEERS)/.peers: .ci/peers.lock
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(if $(UV),$(UV) pip install -q --python $(PEERS)/bin/python,$(PEERS)/bin/python -m pip install -q --disable-pip-version-check) --no-deps --require-hashes -r .ci/peers.lock
+	$(PEERS)/bin/python -m compileall -q -j 0 $(PEERS)/lib || true
+	touch $@
 
 $(VENV)/.bench: .ci/bench.lock pyproject.toml
 	$(call install,.ci/bench.lock)

@@ -28,7 +28,7 @@ from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.models.formats import get_format
 from tasks.core.models.model import expected_outputs, input_frame
-from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature, TrainingRecord
+from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature, TrainingRecord, Usual
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import reference_profile
 from tasks.core.runs.manifest import Manifest
@@ -327,6 +327,7 @@ def register(
     *,
     training: TrainingRecord | None = None,
     alias: str | None = "production",
+    usual: Usual | None = None,
 ):
     """Fits the model on the sample (by default to x > 0), registers it and makes it production, or nothing."""
     inputs = InputSchema(columns=tuple(InputColumn(name=column, type=kind) for column, kind in features.items()))
@@ -350,6 +351,7 @@ def register(
             probe=probe,
             expected=expected_outputs(model, signature, probe),
             training=training,
+            usual=usual,
         ),
         at=at,
         actor="test",

@@ -98,6 +98,7 @@ def test_many_batches_in_children_give_the_rows_of_one(world, named):
     assert (many.mean, many.std, many.spearman) == tuple(map(pytest.approx, (one.mean, one.std, one.spearman)))
 
 
+@pytest.mark.extras
 def test_only_published_rows_are_scored_of_a_repeated_one_the_first(world, named):
     rows = numbered(60)
     rows.loc[3, "kind"] = "lukewarm"
@@ -199,6 +200,7 @@ def test_what_the_snapshot_can_feed_is_scored_and_what_it_cannot_is_refused_by_n
     assert (record(world).version, record(world).verdict, challengers_of(world)) == (3, "failed", {})
 
 
+@pytest.mark.extras
 def test_a_window_that_was_published_before_is_scored_from_its_snapshot(world, named):
     world.score()
     before = of_production(world)
@@ -229,6 +231,7 @@ def test_a_rescore_without_a_challenger_leaves_no_rows_that_pair_with_nothing(wo
     assert {path.name: path.read_bytes() for path in aside.iterdir()} == first
 
 
+@pytest.mark.extras
 def test_a_rescore_replaces_them_and_one_that_fails_leaves_none(world, hostile):
     world.score()
     world.write_rows(numbered(150))
@@ -283,6 +286,7 @@ def test_without_a_window_or_a_challenger_one_is_told_what_to_type(world, lampli
     assert "lamplighter promote readings --version N --alias challenger" in err
 
 
+@pytest.mark.extras
 def test_the_command_says_what_it_found_and_show_knows_it(world, named, lamplighter):
     world.score()
     assert "Challenger" not in lamplighter("show", "readings", "--as-of", DAY)[1]

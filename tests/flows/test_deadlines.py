@@ -1,4 +1,4 @@
-"""A window that is not published by its deadline: told once, also when somebody dies or the server is down."""
+"""A window that is not there in time: told once, as missed or as late, also when somebody dies or the server is down."""
 
 import datetime as dt
 import json
@@ -10,6 +10,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.core import layout
 from tasks.core.errors import Incomplete, NothingToDo
 from tasks.core.runs import late
 from tasks.deadlines import look_at_deadlines
@@ -48,11 +49,14 @@ def test_it_is_told_once_and_not_before_its_deadline(watched, sent):
     looked = look_at_deadlines(DUE + MINUTE)
     assert names(looked.told) == names(looked.late) == [("readings", NEXT_DAY)]
     assert str(looked).startswith(
-        "1 window is late: readings 2024-05-02 (due 2024-05-03 04:30 UTC, not run). Told of just now: 1."
+        "1 window is missed: readings 2024-05-02 (due 2024-05-03 04:30 UTC, no run of it has begun). Told of just now: 1."
     )
     (event,) = sent
-    assert (event.event, event.resource["lamplighter.as_of"]) == ("lamplighter.run.late", NEXT_DAY)
-    assert event.payload["reason"] == "Not published by 2024-05-03 04:30 UTC, its deadline: not run"
+    assert (event.event, event.resource["lamplighter.as_of"]) == ("lamplighter.run.missed", NEXT_DAY)
+    assert (event.payload["verdict"], event.payload["due_at"]) == ("missed", "2024-05-03T04:30:00+00:00")
+    assert event.payload["reason"] == (
+        "No run of it had begun by its deadline, 2024-05-03 04:30 UTC; it was to begin at 2024-05-03 02:30 UTC"
+    )
     assert (event.payload["owner"], event.payload["readers_see"]) == ("weather", "nothing of this window")
 
     again = look_at_deadlines(DUE + 5 * MINUTE)
@@ -66,12 +70,67 @@ def test_it_is_told_once_and_not_before_its_deadline(watched, sent):
     assert look_at_deadlines(DUE + 10 * MINUTE).late == ()
 
 
+def test_a_run_that_began_and_is_not_there_by_the_deadline_is_late(watched, sent):
+    watched.score(NEXT_DAY)
+    # It was blocked, for want of rows.
+    sent.clear()
+    assert look_at_deadlines(DUE).late == ()
+    looked = look_at_deadlines(DUE + MINUTE)
+    assert str(looked).startswith("1 window is late: readings 2024-05-02 (due 2024-05-03 04:30 UTC, blocked). Told")
+    (event,) = sent
+    assert (event.event, event.payload["verdict"]) == ("lamplighter.run.late", "late")
+    assert event.payload["reason"] == "Not published by 2024-05-03 04:30 UTC, its deadline: blocked"
+
+
+def test_what_was_missed_is_not_told_again_as_late(watched, sent):
+    look_at_deadlines(DUE + MINUTE)
+    watched.score(NEXT_DAY)
+    sent.clear()
+    looked = look_at_deadlines(DUE + 5 * MINUTE)
+    assert ([one.why for one in looked.late], looked.told, sent) == (["blocked"], (), [])
+
+
+def test_a_job_without_a_deadline_misses_its_window_an_hour_after_the_tick(watched, sent):
+    watched.change_job(deadline=None)
+    hour = DUE - 60 * MINUTE
+    assert look_at_deadlines(hour).late == ()
+    assert names(look_at_deadlines(hour + MINUTE).told) == [("readings", NEXT_DAY)]
+    assert [event.event for event in sent] == ["lamplighter.run.missed"]
+    assert sent[0].payload["reason"].startswith("No run of it had begun by 2024-05-03 03:30 UTC; it was to begin at")
+    # A run that began may take its time: how it ends, it says itself.
+    watched.score(NEXT_DAY)
+    assert look_at_deadlines(hour + 5 * MINUTE).late == ()
+
+
+def test_a_run_that_holds_the_window_has_begun(watched, sent):
+    watched.change_job(deadline=None)
+    from tests.lake_tools import run as start
+
+    key = layout.lock("readings", NEXT_DAY)
+    body = f"with lake.lock({key!r}, holder='another'):\n    print('held', flush=True)\n    sys.stdin.readline()\n"
+    with start(watched.lake, body) as other:
+        assert other.stdout.readline() == "held\n"
+        assert look_at_deadlines(DUE).late == ()
+        watched.change_job(deadline="2h")
+        assert [one.why for one in look_at_deadlines(DUE + MINUTE).late] == ["running"]
+        other.kill()
+
+
+def test_a_schedule_that_stood_still_does_not_ring_for_the_time_between(watched, sent):
+    watched.change_job(schedule={"cron": "30 2 * * *", "active": False})
+    assert look_at_deadlines(DUE + MINUTE).late == ()
+    watched.change_job(schedule={"cron": "30 2 * * *"})
+    later = DUE + dt.timedelta(days=9)
+    assert look_at_deadlines(later).late == ()
+    assert names(look_at_deadlines(later + MINUTE).told) == [("readings", "2024-05-11")]
+
+
 def test_another_deadline_of_the_same_window_is_told_again(watched, sent):
     look_at_deadlines(DUE + MINUTE)
     watched.change_job(deadline="3h")
     assert look_at_deadlines(DUE + 30 * MINUTE).late == ()
     look_at_deadlines(DUE + 61 * MINUTE)
-    assert [event.payload["reason"][17:33] for event in sent] == ["2024-05-03 04:30", "2024-05-03 05:30"]
+    assert [event.payload["due_at"][:16] for event in sent] == ["2024-05-03T04:30", "2024-05-03T05:30"]
 
 
 def test_what_was_late_before_anybody_looked_is_no_alarm(world, sent):
@@ -136,7 +195,7 @@ def test_two_looks_at_once_are_one(watched, monkeypatch):
 
 def test_a_job_that_cannot_be_read_hides_no_other(watched, sent):
     watched.job_file.with_name("broken.yaml").write_text("job: broken\ncolour: red\n")
-    with pytest.raises(Incomplete, match=r"broken.yaml.*1 window is late: readings"):
+    with pytest.raises(Incomplete, match=r"broken.yaml.*1 window is missed: readings"):
         look_at_deadlines(DUE + MINUTE)
     assert len(sent) == 1
 
@@ -147,9 +206,9 @@ def test_the_flow_ends_in_a_state_that_names_the_windows(watched, sent):
     state = deadlines(return_state=True)
     assert (state.name, state.is_completed()) == ("WindowsLate", True)
     assert "readings 20" in state.message
-    watched.change_job(deadline=None)
+    watched.change_job(deadline=None, schedule=None)
     state = deadlines(return_state=True)
-    assert (state.name, state.message) == ("OnTime", "No window of 1 job is past its deadline.")
+    assert (state.name, state.message) == ("OnTime", "No window of 1 job is late or missed.")
     watched.job_file.write_text("job: [")
     assert deadlines(return_state=True).name == "Failed"
 
@@ -158,7 +217,7 @@ def test_the_record_of_an_alarm(watched, sent):
     look_at_deadlines(DUE + MINUTE)
     (key,) = [key for key in watched.lake.files("alerts") if key.endswith(".json")]
     assert key == f"alerts/readings/as_of={NEXT_DAY}/late-2024-05-03T043000Z.json"
-    assert json.loads(watched.lake.read_text(key))["why"] == "not run"
+    assert json.loads(watched.lake.read_text(key))["is_missed"] is True
 
 
 def test_the_server_may_be_slow_but_not_for_ever(watched, monkeypatch):

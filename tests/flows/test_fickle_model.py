@@ -94,6 +94,7 @@ def test_a_model_that_ends_its_process_fails_the_run_and_names_the_batch(fickle,
     np.testing.assert_allclose(fickle.table()["probability"], x / (1 + x), rtol=1e-15)
 
 
+@pytest.mark.extras
 def test_a_mended_model_is_another_version_and_scores_all(fickle):
     (fickle.folder / "fickle/sigkill").write_text("45")
     assert fickle.score().name == "Failed"

@@ -156,6 +156,7 @@ def test_duplicates_are_found_across_batches(world, batch_rows):
     assert set(world.table("quarantine")["sensor"]) == {"s00013", "s00014", "s00059"}
 
 
+@pytest.mark.extras
 def test_the_order_of_rows_changes_neither_the_run_nor_what_it_says(world):
     rows = readings(60)
     rows.loc[3, "kind"] = "lukewarm"
@@ -177,6 +178,7 @@ def test_the_order_of_rows_changes_neither_the_run_nor_what_it_says(world):
     assert world.table("quarantine")["sensor"].tolist() == quarantined["sensor"].tolist() == ["s00003"]
 
 
+@pytest.mark.extras
 def test_batches_of_1_7_and_1000_rows_agree(world):
     found = []
     for batch_rows in (1, 7, 1000):
@@ -213,6 +215,7 @@ def test_half_a_page_of_a_killed_run_is_taken_away_by_a_later_report(world):
     assert not left.exists()
 
 
+@pytest.mark.extras
 def test_a_mended_limit_takes_up_what_was_done(world):
     """The errors of a batch that took too long, or whose process died, say: complete batches are kept."""
     world.score()

@@ -71,6 +71,7 @@ def own(world):
     forget()
 
 
+@pytest.mark.extras
 def test_a_run_finds_own_code_in_child_processes_and_records_it(own, lamplighter):
     own.change_job(limits={"isolate": "always", "workers": 1})
     state = own.score()

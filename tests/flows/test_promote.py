@@ -3,6 +3,7 @@
 import json
 import os
 
+import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
@@ -162,9 +163,11 @@ def test_who_was_trained_on_the_judged_rows_is_not_compared_fairly(judged):
     assert (
         "trained on 2024-05-01 to 2024-05-05: on 2024-05-02 to 2024-05-11 the comparison is not fair" in state.message
     )
+    assert "Next: name windows that it has not seen as promotion.windows in the job's YAML" in state.message
     assert aliases(judged) == {"production": PRODUCTION}
 
 
+@pytest.mark.extras
 def test_a_slow_one_is_refused_though_it_is_better(judged, processes):
     state = promoted(judged, SLOW)
 

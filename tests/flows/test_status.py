@@ -9,6 +9,8 @@ import sys
 
 import pytest
 
+from tasks.core.monitoring.keeping import keep
+from tasks.core.monitoring.records import Alarm, Monitored
 from tests.flows.conftest import DAY, readings
 
 pytestmark = pytest.mark.usefixtures("world")
@@ -46,16 +48,35 @@ def test_failed_is_1(lamplighter, world):
     assert (code, f"failed {DAY}: " in out) == (1, True)
 
 
-def test_late_windows_are_one_backfill(lamplighter, world):
+def test_missed_windows_are_one_backfill(lamplighter, world):
     world.score()
     world.change_job(schedule={"cron": "30 2 * * *"}, deadline="2h", owner="weather")
     code, out, _ = lamplighter("status")
     assert code == 3
     # The newest 400 windows are looked at, so the first of them depends on the day.
-    first = re.search(r"late (\d{4}-\d\d-\d\d) to \d{4}-\d\d-\d\d", out)[1]
+    first = re.search(r"missed (\d{4}-\d\d-\d\d) to \d{4}-\d\d-\d\d", out)[1]
     due = dt.date.fromisoformat(first) + dt.timedelta(days=1)
     assert f"it was due {due} 04:30 UTC" in out
     assert f"Next: lamplighter backfill readings --from {first} --to " in out
+
+
+def test_alarms_that_stand_are_one_line(lamplighter, world):
+    world.score()
+    alarms = [
+        Alarm(kind=kind, onset=onset, reason=f"Why it has {kind}.", next_step=f"mend what has {kind}")
+        for kind, onset in (("degraded", "2024-05-04"), ("drifted", "2024-05-02"))
+    ]
+    found = Monitored(job="readings", at=dt.datetime(2024, 5, 8, tzinfo=dt.UTC), as_of="2024-05-08", alarms=alarms)
+    keep(world.lake, found)
+    code, out, _ = lamplighter("status")
+    assert code == 0
+    assert (
+        "  alarms (looked at on 2024-05-08): performance degraded since 2024-05-04, data drifted since 2024-05-02. "
+        "Why it has degraded. Next: mend what has degraded\n"
+    ) in out
+    assert out.endswith("1 job, and every window is well; 1 has an alarm.\n")
+    (said,) = json.loads(lamplighter("status", "--json")[1])
+    assert [one["kind"] for one in said["alarms"]] == ["degraded", "drifted"]
 
 
 def test_a_broken_job_is_one_line_and_not_the_end(lamplighter, world):

@@ -114,6 +114,7 @@ def test_a_second_that_waits_takes_over_when_the_first_is_killed(world, start):
     _is_published_once(world)
 
 
+@pytest.mark.extras
 def test_the_second_is_refused_while_the_first_is_at_work(world, start):
     go = world.folder / "go"
     first = start(go)

@@ -14,6 +14,10 @@ import pytest
 from prefect.blocks.notifications import CustomWebhookNotificationBlock
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.alarms import tell_alarms
+from tasks.core.definitions.project import Project
+from tasks.core.monitoring.records import Alarm, Monitored, Rate
+from tasks.core.storage import Folder
 from tests.flows.conftest import DAY, make_project, readings
 from tests.integration.conftest import wait_for
 
@@ -127,11 +131,12 @@ def test_they_are_applied_once_and_a_missing_block_is_named(prefect_server, appl
     without, first, again = applied
     assert without[0] == 2
     assert f"has no notification block {BLOCK}" in without[1]
-    assert first == (0, "Automations: 2 created, 2 as they were.\n")
-    assert again == (0, "Automations: 4 as they were.\n")
+    assert first == (0, "Automations: 3 created, 2 as they were.\n")
+    assert again == (0, "Automations: 5 as they were.\n")
     assert names(prefect_server) == [
         f"lamplighter: alerts to {BLOCK}",
         f"lamplighter: dead runs to {BLOCK}",
+        f"lamplighter: failed looks to {BLOCK}",
         "lamplighter: runs that died",
         "lamplighter: runs that never began",
     ]
@@ -154,7 +159,7 @@ def test_a_blocked_window_is_told_once_with_its_reason_and_the_next_step(applied
     assert [subject for subject, _ in posted] == [f"readings {DAY}: blocked", "readings 2024-05-02: blocked"]
 
 
-def test_a_late_window_is_told_once(prefect_server, applied, desk, lamplighter, project):
+def test_a_missed_window_is_told_once(prefect_server, applied, desk, lamplighter, project):
     _, posted = desk
     before = len(posted)
     project.change_job(schedule={"cron": "30 2 * * *"}, deadline="1min")
@@ -169,9 +174,44 @@ def test_a_late_window_is_told_once(prefect_server, applied, desk, lamplighter, 
     assert [one.splitlines()[-1] for one in said] == ["WindowsLate", "WindowsLate"]
     wait_for(lambda: len(posted) > before, seconds=120, what="the alert")
     ((subject, body),) = posted[before:]
-    assert subject.endswith(": late")
-    assert "Not published by 20" in body
-    assert "Next: lamplighter status readings" in body
+    assert subject.endswith(": missed")
+    assert "No run of it had begun by its deadline, 20" in body
+    assert "then: lamplighter status readings" in body
+
+
+def test_an_alarm_of_the_monitor_is_told_once_with_its_figures_and_the_link(prefect_server, applied, desk, project):
+    _, posted = desk
+    before, now = len(posted), dt.datetime.now(dt.UTC)
+    reason = "The data of 2024-05-03 to 2024-05-09 differ from what is usual: the statistic is 3.1, beyond 2.4."
+    drifted = Alarm(kind="drifted", onset="2024-05-09", statistic=3.1, line=2.4, reason=reason, next_step="look at x")
+    rate = Rate(per_year=1, low=0.41, high=2.2)
+    found = Monitored(job="readings", at=now, as_of="2024-05-09", rates={"drifted": rate}, alarms=[drifted])
+    job = Project(Folder(project.folder)).load("readings", suites=False).job
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        assert tell_alarms(project.lake, job, found) == [drifted]
+        # The next day it stands still, and labels of yesterday are late, too.
+        late = Alarm(kind="labels_late", onset="2024-05-09", reason="Labels of 2024-05-09 are late.")
+        next_day = found.model_copy(update={"as_of": "2024-05-10", "alarms": (drifted, late)})
+        assert tell_alarms(project.lake, job, next_day) == [late]
+    wait_for(lambda: len(posted) > before + 1, seconds=120, what="both alerts")
+    told = dict(posted[before:])
+    assert sorted(told) == ["readings 2024-05-09: labels are late", "readings 2024-05-09: the data have drifted"]
+    body = told["readings 2024-05-09: the data have drifted"]
+    assert f"the data have drifted. {reason} While nothing changes, such alarms come at a rate of 1 a year" in body
+    assert "Next: look at x" in body
+    assert f"Owner: weather. Report: {project.lake.path('reports/readings/index.html')}" in body
+
+
+def test_a_look_that_fails_is_told(prefect_server, applied, desk):
+    _, posted = desk
+    with httpx.Client(base_url=prefect_server.url, timeout=60) as api:
+        flow = ask(api, "/flows/", {"name": "monitor"})["id"]
+        run = begin(api, flow, "readings now", "lamplighter", "job:readings")
+        failed = {"state": {"type": "FAILED", "name": "Failed", "message": "the labels' query is wrong"}, "force": True}
+        ask(api, f"/flow_runs/{run}/set_state", failed)
+    wait_for(lambda: any("query is wrong" in body for _, body in posted), seconds=120, what="the alert")
+    ((subject, _),) = [one for one in posted if "query is wrong" in one[1]]
+    assert subject == "readings now: Failed"
 
 
 def test_a_run_whose_heartbeats_stop_is_taken_for_dead_and_somebody_is_told(prefect_server, applied, desk):
@@ -196,5 +236,5 @@ def test_a_run_whose_heartbeats_stop_is_taken_for_dead_and_somebody_is_told(pref
 
 def test_what_no_job_asks_for_any_more_goes(prefect_server, applied, lamplighter, project):
     project.change_job(alerts=[])
-    assert lamplighter("automations", "--apply") == (0, "Automations: 2 removed, 2 as they were.\n")
+    assert lamplighter("automations", "--apply") == (0, "Automations: 3 removed, 2 as they were.\n")
     assert names(prefect_server) == ["lamplighter: runs that died", "lamplighter: runs that never began"]

@@ -11,8 +11,13 @@ import httpx
 import pandas as pd
 import pytest
 import yaml
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from tasks.alarms import tell_alarms
+from tasks.core.definitions.project import Project
 from tasks.core.models.registry import Registry
+from tasks.core.monitoring.records import Alarm, Monitored
+from tasks.core.storage import Folder
 from tests.flows.conftest import DAY
 from tests.integration.conftest import LAMPLIGHTER, wait_for
 
@@ -179,6 +184,43 @@ def test_lamplighter_deploy_does_what_prefect_s_own_command_did(deployed, prefec
     assert sorted(told["deployments"]) == sorted(before)
     assert (told["gone"], told["wrong"]) == ([], {})
     assert _as_the_server_has_them(prefect_server) == before
+
+
+@pytest.mark.extras
+def test_an_alarm_starts_train_where_the_job_says_so(deployed, prefect_server):
+    # It trains until the newest window whose labels are due: here of a time before the job's own ranges, so on these.
+    deployed.change_job(monitor={"retrain": ["degraded"]}, labels__delay="9999d")
+    applied = subprocess.run(
+        [LAMPLIGHTER, "automations", "--apply"],
+        env=prefect_server.environment | {"LAMPLIGHTER_PROJECT": str(deployed.folder)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert applied.returncode == 0, applied.stderr
+    registry = Registry(deployed.lake)
+    before, aliases = registry.numbers("readings"), registry.aliases("readings")
+    job = Project(Folder(deployed.folder)).load("readings", suites=False).job
+    # The data alone start nothing; of two degraded episodes on one day the second starts no other training.
+    kinds = (("drifted", "2024-05-02"), ("degraded", "2024-05-02"), ("degraded", "2024-05-30"))
+    alarms = [Alarm(kind=kind, onset=onset, reason="A test.") for kind, onset in kinds]
+    found = Monitored(job="readings", at=datetime.now(UTC), as_of="2024-05-31", alarms=alarms)
+    with temporary_settings({PREFECT_API_URL: prefect_server.url}):
+        assert len(tell_alarms(deployed.lake, job, found)) == len(alarms)
+    with httpx.Client(base_url=prefect_server.url, timeout=60) as api:
+        wanted = {"deployments": {"name": {"any_": ["readings"]}}, "flows": {"name": {"any_": ["train"]}}}
+
+        def by_automation():
+            runs = api.post("/flow_runs/filter", json=wanted).raise_for_status().json()
+            ours = [one for one in runs if (one.get("created_by") or {}).get("type") == "AUTOMATION"]
+            return ours if ours and all(one["state_type"] == "COMPLETED" for one in ours) else None
+
+        (run,) = wait_for(by_automation, seconds=180, what=f"train to end, see {deployed.folder}/worker.log")
+    assert run["parameters"] == {"job": "readings", "until": "labelled"}
+    assert registry.numbers("readings") == [*before, before[-1] + 1]
+    # What it has made, nobody has promoted.
+    assert registry.aliases("readings") == aliases
 
 
 def _as_the_server_has_them(server):

@@ -4,8 +4,17 @@ import dataclasses
 
 import pytest
 
-from tasks.core.pages import IndexPage, JobLine, WindowPoint, render_home, render_index, render_window
+from tasks.core.pages import (
+    IndexPage,
+    JobLine,
+    WindowMonitoring,
+    WindowPoint,
+    render_home,
+    render_index,
+    render_window,
+)
 from tasks.core.profiles.figures import Figures
+from tests import monitor_samples as samples
 from tests.page_samples import COLUMNS, EXAMPLE, TOO_SHORT, beside, blocked, categorical, manifest, numeric, window_page
 
 pytestmark = pytest.mark.extras
@@ -69,12 +78,30 @@ def hostile():
     )
 
 
+def monitored(found=None):
+    """The index of half a year, with alarms that stand."""
+    found = found or samples.monitored(
+        alarms=(samples.DRIFTED, samples.DEGRADED, samples.LATE), estimates=(samples.MUTED,)
+    )
+    page = IndexPage("flight_delays", samples.points(), COLUMNS, "lake/predictions/flight_delays", monitored=found)
+    return render_index(page)
+
+
+def monitored_window():
+    look = samples.monitored(days=60, alarms=(samples.DRIFTED,))
+    days = [samples.window_performance(30, 60, labels_as_of=day) for day in ("2013-08-03", "2013-08-10")]
+    page = window_page(manifest(as_of="2013-07-31"), monitoring=WindowMonitoring("2013-07-31", look, days))
+    return render_window(page)
+
+
 PAGES = {
     "window": lambda: render_window(window_page()),
     "blocked": lambda: render_window(window_page(blocked())),
     "challenged": lambda: render_window(window_page(challenger=beside(), challengers_table="lake/challengers/f")),
     "hostile": hostile,
     "index": index,
+    "monitored": monitored,
+    "monitored window": monitored_window,
     "home": lambda: render_home(
         [JobLine("flight_delays", "flight_delays/index.html", last=WindowPoint.of(manifest()))]
     ),
@@ -139,3 +166,46 @@ def test_verdict_counts_and_the_next_step_are_on_the_first_screen(browser, tmp_p
         for text in ("Blocked", "Next", "Readers see", "pulled"):
             box = opened.page.get_by_text(text, exact=True).first.bounding_box()
             assert box["y"] + box["height"] < 900
+
+
+def test_whether_something_is_wrong_what_since_when_and_what_to_do_are_on_the_first_screen(browser, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text(monitored(samples.monitored(alarms=(samples.DEGRADED,))), encoding="utf-8")
+    with Opened(browser, path) as opened:
+        assert opened.page.get_by_role("heading").first.inner_text() == "Performance has degraded since 2013-09-05"
+        for text in ("fewer flights were late", "lamplighter train flight_delays", "As usual", "have come"):
+            box = opened.page.get_by_text(text).first.bounding_box()
+            assert box["y"] + box["height"] < 900
+
+
+def test_from_what_stands_out_to_its_window_and_on_to_what_was_expected_of_it(browser, tmp_path):
+    """By a click on the heat map, and on a panel: to the window's page, and from there to that of Great Expectations."""
+    (tmp_path / "index.html").write_text(monitored(), encoding="utf-8")
+    for day in ("2013-08-01", "2013-12-31"):
+        (tmp_path / f"as_of={day}.html").write_text(monitored_window(), encoding="utf-8")
+    page = browser.new_context().new_page()
+    page.goto((tmp_path / "index.html").as_uri())
+    cell = page.locator('.heat a[href^="as_of=2013-08-01"] rect').first
+    assert "New categories, 2013-08-01" in cell.locator("title").text_content()
+    cell.click()
+    assert page.url.endswith("/as_of=2013-08-01.html#drift")
+    assert (
+        page.get_by_role("link", name="the page of Great Expectations")
+        .get_attribute("href")
+        .endswith(".expectations.html")
+    )
+    page.go_back()
+    page.locator("#statistic .hit").last.click()
+    assert page.url.endswith("/as_of=2013-12-31.html")
+
+
+def test_tiles_lead_to_their_part_with_keys_alone_and_no_mark_is_in_their_way(browser, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text(monitored(), encoding="utf-8")
+    with Opened(browser, path) as opened:
+        reached = []
+        for _ in range(6):
+            opened.page.keyboard.press("Tab")
+            reached.append(opened.page.evaluate("document.activeElement.getAttribute('href')"))
+        assert reached[1:5] == ["#data", "#performance", "#performance", "#estimates"]
+        assert not any((one or "").startswith("as_of=2013-07") for one in reached)

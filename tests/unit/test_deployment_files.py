@@ -60,6 +60,7 @@ def test_a_health_check_is_there():
     assert "/health" in check
 
 
+@pytest.mark.extras
 def test_the_build_is_sent_what_it_copies_and_nothing_else():
     files = context_files()
     copied = [word for words in of_stage(0, "COPY") for word in words.split()[:-1]]

@@ -15,6 +15,7 @@ FLOWS = {
     "challenge": {"job": "readings", "as_of": "2024-05-01"},
     "train": {"job": "readings"},
     "revisit": {"job": "readings"},
+    "monitor": {"job": "readings"},
     "promote": {"model": "readings", "version": 2, "reason": "it is better"},
     "rollback": {"model": "readings", "reason": "it was wrong"},
     "recall": {"model": "readings", "version": 2, "reason": "it was wrong"},
@@ -69,6 +70,26 @@ def test_a_window_may_be(as_of):
 )
 def test_a_window_may_not_be(as_of):
     assert validate({"job": "readings", "as_of": as_of}, schema_of("score"))
+
+
+@pytest.mark.parametrize("as_of", ["now", "2013-07-01"])
+def test_a_look_may_be_as_of(as_of):
+    assert validate({"job": "readings", "as_of": as_of}, schema_of("monitor")) == []
+
+
+@pytest.mark.parametrize("as_of", ["", "scheduled", "2013-13-01", "2013-07-01T0500Z"])
+def test_a_look_may_not_be_as_of(as_of):
+    assert validate({"job": "readings", "as_of": as_of}, schema_of("monitor"))
+
+
+@pytest.mark.parametrize("until", ["", "labelled", "2013-07-01", "2013-07-01T0500Z"])
+def test_training_may_go_on_until(until):
+    assert validate({"job": "readings", "until": until}, schema_of("train")) == []
+
+
+@pytest.mark.parametrize("until", ["now", "scheduled", "2013-13-01", "2013-07-01 "])
+def test_training_may_not_go_on_until(until):
+    assert validate({"job": "readings", "until": until}, schema_of("train"))
 
 
 def test_an_alias_is_a_choice_with_room_for_another():

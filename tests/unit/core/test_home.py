@@ -8,7 +8,10 @@ import yaml
 
 from tasks.core import home, layout
 from tasks.core.definitions.project import Project
+from tasks.core.monitoring import keeping
+from tasks.core.monitoring.records import Monitored
 from tasks.core.storage import Folder, Lake
+from tests import monitor_samples as samples
 from tests.page_samples import Page, manifest
 
 NOW = dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC)
@@ -136,6 +139,13 @@ def test_late_is_what_the_deadline_says(lake, project):
     )
 
 
+def test_of_long_windows_the_last_three_are_looked_at(lake, project):
+    define(project, "weekly", window={"kind": "interval", "every": "1w"}, schedule={"cron": "0 2 * * 1"}, deadline="2h")
+    ran(lake, "weekly", "2026-10-05")
+
+    assert lines(lake, project)["weekly"].late == ("2026-10-26", "2026-11-02", "2026-11-09")
+
+
 @pytest.mark.parametrize(
     ("changes", "due"),
     [
@@ -168,6 +178,7 @@ def test_a_damaged_manifest_takes_nothing_from_the_list(lake, project):
     assert lines(lake, project)["churn"].windows == 1
 
 
+@pytest.mark.extras
 def test_forty_runs_that_end_at_once_lose_no_entry(lake, project):
     names = [f"job_{number:02d}" for number in range(40)]
     for name in names:
@@ -215,3 +226,16 @@ def test_a_writer_that_hangs_does_not_keep_others_from_writing(lake, project, mo
         home.write_home(lake, project, now=NOW)
 
     assert "churn" in text(lake)
+
+
+def test_a_job_whose_monitor_alarms_needs_a_look(lake, project):
+    define(project, "flight_delays")
+    ran(lake, "flight_delays")
+    alarms = (samples.DRIFTED, samples.DEGRADED)
+    keeping.keep(lake, Monitored(job="flight_delays", at=NOW, as_of="2013-10-01", alarms=alarms))
+    home.write_home(lake, project, now=NOW)
+    assert "1 of 1 job needs a look" in text(lake)
+    assert "performance degraded since 2013-09-05" in text(lake)
+    assert "2013-07-29" not in text(lake)
+    lake.write_bytes("monitoring/flight_delays/as_of=2013-10-01/_monitored.json", b"no json")
+    assert lines(lake, project)["flight_delays"].alarms == ()

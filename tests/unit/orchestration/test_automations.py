@@ -22,29 +22,39 @@ OPS, DESK = "slack-webhook/ops", "custom-webhook/desk"
 def wanted(tmp_path):
     """The automations of jobs that are given as name=blocks, as Prefect reads them."""
 
-    def of_jobs(**alerts):
+    def of_jobs(retrain=None, **alerts):
         for name, blocks in alerts.items():
-            write_job(tmp_path, name, alerts=list(blocks))
+            write_job(tmp_path, name, alerts=list(blocks), **(trained(*retrain[name]) if retrain else {}))
         project = Project(Folder(tmp_path))
         return automations([project.load(name).job for name in alerts])
 
     return of_jobs
 
 
-class Server:
-    """A server's automations, as its client shows them; it knows these blocks."""
+def trained(*causes):
+    """What a job says that trains, and whose alarms of these kinds start it."""
+    query = "SELECT id, y FROM t WHERE at >= :start AND at < :end"
+    days = {key: {"first": day, "last": day} for key, day in (("fit", "2026-01-01"), ("benchmark", "2026-01-02"))}
+    return {
+        "source": {"type": "sql", "driver": "sqlite", "uri": "x.sqlite", "query": query},
+        "labels": {"query": query, "target": "y"},
+        "training": {"estimator": "my.code:model", "features": ["x"], **days},
+        "monitor": {"retrain": list(causes)},
+    }
 
-    def __init__(self, *blocks):
+
+class Server:
+    """A server's automations, as its client shows them; it knows these blocks, and deployments: flow/name."""
+
+    def __init__(self, *blocks, deployments=()):
         self.blocks = {name: uuid.uuid4() for name in blocks}
+        self.deployments = {name: uuid.uuid4() for name in deployments}
         self.there = []
         self.changes = []
 
     def apply(self, wanted):
         self.changes = []
-        found = [made for one in wanted if (made := door._with_block(self, one))]
-        return door._apply(
-            self, found, tuple(one["actions"][0]["block"] for one in wanted if not door._with_block(self, one))
-        )
+        return door._apply(self, wanted)
 
     def read_block_document_by_name(self, name, kind, include_secrets):
         from prefect.exceptions import ObjectNotFound
@@ -52,6 +62,13 @@ class Server:
         if f"{kind}/{name}" not in self.blocks:
             raise ObjectNotFound(Exception("none"))
         return type("Block", (), {"id": self.blocks[f"{kind}/{name}"]})
+
+    def read_deployment_by_name(self, name):
+        from prefect.exceptions import ObjectNotFound
+
+        if name not in self.deployments:
+            raise ObjectNotFound(Exception("none"))
+        return type("Deployment", (), {"id": self.deployments[name]})
 
     def read_automations(self, sort, limit, offset):
         return self.there[::-1][offset : offset + limit]
@@ -86,6 +103,8 @@ def test_each_block_is_told_of_the_jobs_that_name_it(wanted):
         "lamplighter: alerts to slack-webhook/ops",
         "lamplighter: dead runs to custom-webhook/desk",
         "lamplighter: dead runs to slack-webhook/ops",
+        "lamplighter: failed looks to custom-webhook/desk",
+        "lamplighter: failed looks to slack-webhook/ops",
         "lamplighter: runs that died",
         "lamplighter: runs that never began",
     ]
@@ -94,6 +113,49 @@ def test_each_block_is_told_of_the_jobs_that_name_it(wanted):
     assert sorted(trigger["expect"]) == sorted(ALARMS)
     # Again and again is one alert a day, of each window and each kind of trouble.
     assert (trigger["for_each"], trigger["within"]) == (["prefect.resource.id", "lamplighter.event"], 86400)
+    looks = found["lamplighter: failed looks to slack-webhook/ops"]["trigger"]
+    tags, flows = looks["match_related"]
+    assert tags["prefect.resource.id"] == ["prefect.tag.job:flights", "prefect.tag.job:sales"]
+    # Of a run of `score` that fails, an event of its own tells more.
+    assert flows["prefect.resource.name"] == ["monitor", "train"]
+    assert "prefect.flow-run.Failed" in looks["expect"]
+
+
+def test_alarms_start_train_where_the_job_says_so(wanted):
+    found = wanted(
+        {"flights": ("drifted", "degraded"), "sales": ("degraded",), "quiet": ()}, flights=[], sales=[], quiet=[]
+    )
+    both, one = found[2:]
+    assert [each["name"] for each in (both, one)] == ["lamplighter: train flights", "lamplighter: train sales"]
+    assert both["trigger"]["expect"] == ["lamplighter.performance.degraded", "lamplighter.data.drifted"]
+    assert one["trigger"]["expect"] == ["lamplighter.performance.degraded"]
+    assert one["trigger"]["match"]["lamplighter.job"] == "sales"
+    # Two alarms of one day are one training.
+    assert (both["trigger"]["for_each"], both["trigger"]["within"]) == (["lamplighter.job"], 86400)
+    # On the ranges as the job says it would make the same model again.
+    action = {"type": "run-deployment", "source": "selected", "parameters": {"until": "labelled"}}
+    assert both["actions"] == [action | {"deployment": "train/flights"}]
+
+
+def test_a_deployment_is_looked_up_by_its_name(wanted):
+    server = Server(deployments=["train/flights"])
+    asked = wanted({"flights": ("drifted",)}, flights=[])
+    assert len(server.apply(asked).created) == 3
+    (action,) = server.there[-1].actions
+    assert (action.type, action.deployment_id) == ("run-deployment", server.deployments["train/flights"])
+    assert action.parameters == {"until": "labelled"}
+    server.apply(asked)
+    assert server.changes == []
+
+
+def test_a_deployment_that_the_server_does_not_have_is_named_with_what_else_is_missing(wanted):
+    done = Server().apply(wanted({"flights": ("drifted",)}, flights=[OPS]))
+    with pytest.raises(DefinitionError) as refused:
+        done.refuse_missing()
+    assert "no notification block slack-webhook/ops, which" in str(refused.value)
+    assert "and no deployment train/flights, which an alarm is to start" in str(refused.value)
+    assert "all else was applied. Automations: 2 created" in str(refused.value)
+    assert "lamplighter deploy; then: lamplighter automations --apply" in str(refused.value)
 
 
 def test_a_run_that_is_silent_for_three_times_has_died(wanted):
@@ -117,9 +179,9 @@ def test_a_run_that_was_taken_and_began_or_ended_is_not_given_to_another(wanted)
 
 def test_applied_twice_it_is_there_once(wanted):
     server = Server(OPS, DESK)
-    assert len(server.apply(wanted(flights=[OPS, DESK])).created) == 6
+    assert len(server.apply(wanted(flights=[OPS, DESK])).created) == 8
     done = server.apply(wanted(flights=[OPS, DESK]))
-    assert (server.changes, len(done.unchanged), str(done)) == ([], 6, "Automations: 6 as they were.")
+    assert (server.changes, len(done.unchanged), str(done)) == ([], 8, "Automations: 8 as they were.")
 
 
 def test_a_change_is_an_update_and_what_nobody_asks_for_goes(wanted):
@@ -127,10 +189,11 @@ def test_a_change_is_an_update_and_what_nobody_asks_for_goes(wanted):
     server.apply(wanted(flights=[OPS, DESK]))
     before = {one.name: one.id for one in server.there}
     done = server.apply(wanted(flights=[OPS], sales=[OPS]))
-    assert (len(done.updated), len(done.removed)) == (2, 2)
+    assert (len(done.updated), len(done.removed)) == (3, 3)
     assert server.names == [
         "alerts to slack-webhook/ops",
         "dead runs to slack-webhook/ops",
+        "failed looks to slack-webhook/ops",
         "runs that died",
         "runs that never began",
     ]
@@ -163,7 +226,7 @@ def test_what_two_at_once_have_doubled_is_one_again(wanted):
 def test_a_block_that_the_server_does_not_have_is_named_and_all_else_is_applied(wanted):
     server = Server(DESK)
     done = server.apply(wanted(flights=[OPS, DESK]))
-    assert len(done.created) == 4
+    assert len(done.created) == 5
     with pytest.raises(DefinitionError, match="no notification block slack-webhook/ops") as refused:
         done.refuse_missing()
-    assert "all else was applied. Automations: 4 created" in str(refused.value)
+    assert "all else was applied. Automations: 5 created" in str(refused.value)

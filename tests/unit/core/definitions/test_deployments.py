@@ -5,6 +5,7 @@ import yaml
 
 from tasks.core.definitions.deployments import deployments, prefect_yaml, project_of, replay_deployment, work_pools
 from tasks.core.definitions.project import parse_job
+from tasks.core.errors import JobError
 
 SHORTEST = """
 job: {name}
@@ -34,11 +35,13 @@ def place_of(deployment):
 def test_the_shortest_job_has_no_schedule_and_lies_in_the_usual_queue():
     found = named([job()])
     assert set(found) == {
-        "score/readings", "backfill/readings", "challenge/readings", "promote/promote", "rollback/rollback", "recall/recall",
+        "score/readings", "backfill/readings", "challenge/readings", "monitor/readings",
+        "promote/promote", "rollback/rollback", "recall/recall",
     }  # fmt: skip
     score = found["score/readings"]
     assert score["parameters"] == {"job": "readings"}
     assert "schedules" not in score
+    assert "schedules" not in found["monitor/readings"]
     assert place_of(score) == ("lamplighter", "normal")
     assert found["promote/promote"]["work_pool"]["work_queue_name"] == "high"
 
@@ -56,9 +59,26 @@ def test_what_follows_from_a_schedule_stands_still_with_it():
     more = 'schedule: { cron: "30 2 * * *", active: false }\nrevisit: [1h, 7d]\ndeadline: 2h'
     found = named([job(more=more), job("others")])
     assert [one["active"] for one in found["revisit/readings"]["schedules"]] == [False]
+    assert found["monitor/readings"]["schedules"] == [
+        {"cron": "0 6 * * *", "timezone": "America/New_York", "active": False}
+    ]
     assert "revisit/others" not in found
     assert found["deadlines/deadlines"]["schedules"] == [{"interval": 300}]
+    # Also where no job has a deadline: a window may be missed all the same.
+    assert "deadlines/deadlines" in named([job(more='schedule: { cron: "30 2 * * *" }')])
     assert "deadlines/deadlines" not in named([job("others")])
+
+
+def test_the_monitor_has_a_clock_of_its_own_beside_the_schedule():
+    more = 'schedule: { cron: "30 2 * * *" }\nmonitor: { cron: "15 7 * * 1" }'
+    found = named([job(more=more)])["monitor/readings"]
+    assert found["schedules"] == [{"cron": "15 7 * * 1", "timezone": "America/New_York", "active": True}]
+    assert found["parameters"] == {"job": "readings"}
+
+
+def test_the_monitor_s_clock_is_refused_where_prefect_could_not_read_it():
+    with pytest.raises(JobError, match=r"'monitor.cron': .*'every morning' is not a cron expression of five fields"):
+        job(more="monitor: { cron: every morning }")
 
 
 def test_a_backfill_waits_where_it_takes_no_run_s_place():
@@ -86,8 +106,11 @@ def test_the_file_says_how_its_pools_and_queues_are_made():
 
 @pytest.mark.parametrize(
     "flow",
-    ["score", "backfill", "challenge", "train", "promote", "rollback", "recall", "replay", "revisit", "deadlines"],
-)
+    [
+        "score", "backfill", "challenge", "monitor", "train", "promote", "rollback", "recall", "replay", "revisit",
+        "deadlines",
+    ],
+)  # fmt: skip
 def test_every_entrypoint_is_a_flow_of_that_name(flow):
     from importlib import import_module
 

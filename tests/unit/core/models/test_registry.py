@@ -17,8 +17,9 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import Blocked, DefinitionError, LakeCorrupt, LakeFull, ModelBlocked, ModelNotFound
 from tasks.core.models.formats.joblib_format import FORMAT
 from tasks.core.models.model import load_model
-from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature, TrainingRecord
+from tasks.core.models.model_version import Candidate, InputColumn, InputSchema, Signature, TrainingRecord, Usual
 from tasks.core.models.registry import Registry, version_folder
+from tasks.core.monitoring.records import Calibration
 from tasks.core.runs.manifest import CodeRecord
 from tasks.core.storage import Lake
 
@@ -72,6 +73,46 @@ def promote(registry, version, *, at=NOON, alias="production", **options):
 
 
 # -- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_may_hold_what_is_usual_of_it(registry):
+    usual = Usual(
+        calibration=Calibration(first="2026-01-01", units=1, lacks=("there is too little of the past",)),
+        null_windows=pa.table({"unit": ["2026-01-01"]}),
+        null_performance=pa.table({"unit": ["2026-01-01"], "value": [0.5]}),
+        estimator={"kind": "cbpe"},
+        loss_model=b"trees",
+    )
+
+    version = register(registry, usual=usual)
+
+    assert registry.calibration(version) == usual.calibration
+    assert registry.null_windows(version).equals(usual.null_windows)
+    assert registry.null_performance(version).equals(usual.null_performance)
+    assert (registry.estimator(version), registry.loss_model(version)) == ({"kind": "cbpe"}, b"trees")
+    copy = register(registry, usual=registry.usual(version))
+    assert copy.manifest.files == version.manifest.files
+
+
+def test_nothing_is_usual_of_a_version_of_before(registry):
+    version = register(registry)
+    read = (
+        registry.calibration,
+        registry.null_windows,
+        registry.null_performance,
+        registry.estimator,
+        registry.loss_model,
+        registry.usual,
+    )
+    assert [each(version) for each in read] == [None] * 6
+    assert len(version.manifest.files) == 7
+
+
+def test_a_calibration_that_was_changed_is_not_believed(registry, lake):
+    version = register(registry, usual=Usual(Calibration()))
+    lake.write_bytes(f"{version_folder('late', 1)}/calibration.json", b"{}")
+    with pytest.raises(ModelBlocked, match=r"calibration.json was changed"):
+        registry.calibration(version)
 
 
 def test_a_version_holds_all_that_was_given(registry):

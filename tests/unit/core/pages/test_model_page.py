@@ -1,6 +1,7 @@
 """The page of a model: its production version, who moved it when and why, and what each version was worth."""
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -14,6 +15,7 @@ from tasks.core.models.model_version import (
     Signature,
     TrainingRecord,
 )
+from tasks.core.monitoring.records import Calibration, PerformanceCalibration, Tail
 from tasks.core.pages import ModelLine, ModelPage, render_home, render_model
 from tests.page_samples import HOSTILE, Page
 
@@ -108,3 +110,17 @@ def test_a_benchmark_on_a_sample_says_so():
     note = "on the sample given at registration"
     text = Page(render_model(page(benchmarks={2: {"metrics": [AUC], "rows": 50, "first": "", "note": note}}))).text
     assert f"50 rows, {note}" in text
+
+
+def test_says_of_each_version_whether_its_alarms_have_a_stated_rate():
+    tail = Tail(middle=0, spread=1, excesses=12, highest=3, blocks=25, blocks_a_year=52)
+    performance = PerformanceCalibration(figures={}, together=14, tail=tail)
+    known = Calibration(first="2013-01-01", last="2013-06-30", units=181, performance=performance)
+    without = Calibration(lacks=("The past holds 1 whole weeks.",))
+    shown = replace(page(versions=(1, 2, 3)), calibrations={1: None, 2: without, 3: known})
+
+    text = Page(render_model(shown)).text
+
+    assert "not calibrated: registered before there was a monitor" in text
+    assert "The past holds 1 whole weeks." in text
+    assert "of performance, calibrated on 181 days, 2013-01-01 to 2013-06-30" in text

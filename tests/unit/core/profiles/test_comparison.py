@@ -2,13 +2,23 @@
 
 import math
 
+import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.core.profiles.comparison import compare, jensen_shannon, missing_change, psi
-from tasks.core.profiles.profile import empty, profile_batch, reference_profile
+from tasks.core.profiles.comparison import (
+    chi_squared,
+    compare,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    missing_change,
+    psi,
+    wasserstein,
+)
+from tasks.core.profiles.profile import empty, merge, profile_batch, reference_profile
 
 steady = settings(deadline=None, derandomize=True)
 PAIRS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), min_size=1, max_size=25)
@@ -49,6 +59,61 @@ def test_jensen_shannon_is_its_formula(pairs):
 
 def entropy(share):
     return -share * math.log2(share) if share else 0.0
+
+
+FEW = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=25)
+
+
+@given(FEW)
+@steady
+def test_kolmogorov_smirnov_is_that_of_the_samples(pairs):
+    expected, observed, have_rows = with_rows(pairs)
+    if not have_rows:
+        assert kolmogorov_smirnov(expected, observed) is None
+        return
+    bins = np.arange(len(pairs))
+    with np.errstate(divide="ignore"):  # In its p-value, of a row on each side.
+        known = scipy.stats.ks_2samp(np.repeat(bins, expected), np.repeat(bins, observed), method="asymp")
+    assert kolmogorov_smirnov(expected, observed) == pytest.approx(known.statistic, abs=1e-12)
+
+
+@given(FEW)
+@steady
+def test_wasserstein_is_the_area_between_the_distributions_over_the_references_ranks(pairs):
+    expected, observed, have_rows = with_rows(pairs)
+    if not have_rows:
+        assert wasserstein(expected, observed) is None
+        return
+    before, after = ([0, *np.cumsum(counts) / sum(counts)] for counts in (expected, observed))
+    apart = np.abs(np.subtract(before, after))
+    assert wasserstein(expected, observed) == pytest.approx(np.trapezoid(apart, before), abs=1e-12)
+    assert wasserstein(expected, observed) <= 0.5 + 1e-12
+
+
+@given(PAIRS)
+@steady
+def test_chi_squared_is_its_formula(pairs):
+    expected, observed, have_rows = with_rows(pairs)
+    if not have_rows:
+        assert chi_squared(expected, observed) is None
+        return
+    # Of two samples of n and m rows with counts a and b: the sum of (a m - b n)^2 / (n m (a + b)).
+    n, m = sum(expected), sum(observed)
+    by_hand = math.fsum((a * m - b * n) ** 2 / (n * m * (a + b)) for a, b in pairs if a + b)
+    statistic, cramers_v = chi_squared(expected, observed)
+    assert statistic == pytest.approx(by_hand, rel=1e-9, abs=1e-9)
+    assert cramers_v == pytest.approx(math.sqrt(by_hand / (n + m)), rel=1e-9, abs=1e-9)
+
+
+def test_distances_by_hand():
+    # Below the first edge lie 1/4 and 2/3, below the second 1/2 and 2/3, below the third 3/4 and 1.
+    assert kolmogorov_smirnov([1, 1, 1, 1], [2, 0, 1, 0]) == pytest.approx(2 / 3 - 1 / 4)
+    # Half of the rows move from the middle of a bin to that of the next, past half of the reference.
+    assert wasserstein([10, 10], [0, 10]) == pytest.approx(0.25)
+    assert wasserstein([10, 0], [0, 10]) == 0.5  # To beyond the largest of the reference.
+    # In each of four cells 10 are expected, and 5 more or less are found: 4 x 25 / 10; and the root of 10 / 40.
+    assert chi_squared([15, 5], [5, 15]) == (pytest.approx(10), pytest.approx(0.5))
+    assert chi_squared([7, 0], [9, 0]) == (0, 0)
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=25).filter(any), st.integers(1, 50))
@@ -111,16 +176,35 @@ def test_columns_compared():
     assert (name.outside_range_share, name.mean_observed) == (None, None)
     assert name.psi == psi([40, 40, 0, 0], [1, 0, 0, 2])
     assert name.jensen_shannon == jensen_shannon([40, 40, 0, 0], [1, 0, 0, 2])
+    assert (name.chi_squared, name.cramers_v) == chi_squared([40, 40, 0], [1, 0, 2])
+    assert (name.kolmogorov_smirnov, name.wasserstein, number.chi_squared, number.cramers_v) == (None,) * 4
+    # Below 0 lies one of four and none of a hundred; and from 5 on two of four and half of the hundred.
+    assert number.kolmogorov_smirnov == 0.25
     assert (tail.new_category_share, tail.new_categories) == (0.25, ("u",))
     # All of five rows in one bin of twenty: p = 1/20, q = 1, and the mean of the two 21/40. To base 2,
     # half of (1/20) lg(2/21) + (19/20) lg 2 + lg(40/21) is 0.8551, of which the root is 0.9247.
     assert score.jensen_shannon == pytest.approx(0.9247, abs=1e-4)
 
 
+@given(st.permutations(range(60)), st.lists(st.integers(0, 60), max_size=4).map(sorted))
+@settings(steady, max_examples=40)
+def test_any_split_in_any_order_gives_the_same_figures(order, cuts):
+    """To the last bit: what is compared are whole numbers."""
+    reference, window = reference_profile(TRAINING), pa.concat_tables([BATCH, TRAINING.slice(0, 55)])
+    shuffled = window.take(pa.array(order, pa.int64()))
+    parts = [shuffled.slice(low, high - low) for low, high in zip([0, *cuts], [*cuts, 60], strict=True)]
+    merged = empty(reference)
+    for part in parts:
+        merged = merge(merged, profile_batch(reference, part))
+    assert compare(reference, merged) == compare(reference, profile_batch(reference, window))
+
+
 def test_the_reference_against_itself():
     reference = reference_profile(TRAINING)
     for drift in compare(reference, profile_batch(reference, TRAINING)):
         assert (drift.psi, drift.jensen_shannon, drift.missing_change) == (0, 0, 0)
+        assert (drift.kolmogorov_smirnov, drift.wasserstein) == ((0, 0) if drift.kind == "numeric" else (None, None))
+        assert (drift.chi_squared, drift.cramers_v) == ((0, 0) if drift.kind == "categorical" else (None, None))
         assert drift.new_category_share in (0, None)
         assert drift.outside_range_share in (0, None)
 
@@ -130,6 +214,7 @@ def test_no_rows_observed_is_no_figure():
     for drift in compare(reference, empty(reference)):
         assert drift.rows == 0
         assert (drift.psi, drift.jensen_shannon, drift.missing_share_observed, drift.missing_change) == (None,) * 4
+        assert (drift.kolmogorov_smirnov, drift.wasserstein, drift.chi_squared, drift.cramers_v) == (None,) * 4
         assert (drift.new_category_share, drift.outside_range_share, drift.mean_observed) == (None, None, None)
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tasks.core import layout
+from tasks.core.monitoring.records import Alarm, Monitored
 from tasks.core.runs import late
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.seen import answer
@@ -45,18 +46,18 @@ def test_all_is_well(three_days, look):
     assert (found.newest.as_of, found.newest.run_id, found.newest.model) == (DAYS[3], "good", "late/0003")
 
 
-def test_a_window_is_late_from_the_instant_after_its_deadline(three_days, look):
+def test_a_window_of_which_no_run_began_is_missed_from_the_instant_after_its_deadline(three_days, look):
     assert look(BEFORE).windows == ()
     found = look(AFTER)
-    assert kinds(found) == [(DAYS[3], "late")]
+    assert (kinds(found), found.windows[0].is_late) == ([(DAYS[3], "missed")], True)
     assert (found.exit_code, found.next_steps) == (3, (f"lamplighter score late --as-of {DAYS[3]}",))
     assert found.windows[0].due_at == BEFORE
 
 
-def test_many_late_windows_are_one_backfill(three_days, look):
+def test_many_missed_windows_are_one_backfill(three_days, look):
     found = look(at("2026-03-07 12:00"))
-    assert kinds(found) == [(day, "late") for day in DAYS[3:6]]
-    assert found.next_steps == (f'lamplighter backfill late --from {DAYS[3]} --to {DAYS[5]} --reason "late"',)
+    assert kinds(found) == [(day, "missed") for day in DAYS[3:6]]
+    assert found.next_steps == (f'lamplighter backfill late --from {DAYS[3]} --to {DAYS[5]} --reason "missed"',)
 
 
 def test_without_a_deadline_a_window_is_missed_after_an_hour(three_days, look):
@@ -69,6 +70,33 @@ def test_a_schedule_that_stands_still_misses_nothing(three_days, look):
     found = look(at("2026-06-01 00:00"), schedule={"cron": "30 2 * * *", "active": False})
     assert found.exit_code == 0
     assert look(at("2026-06-01 00:00"), schedule=None, deadline=None).exit_code == 0
+
+
+def test_alarms_of_the_monitor_stand_until_they_end_and_fail_nothing(three_days, look):
+    publish(three_days, DAYS[3])
+    assert (look().alarms, look().looked_at) == ((), "")
+    ended, stands = (
+        Alarm(kind="degraded", onset=DAYS[number], until=until, reason="it is")
+        for number, until in ((0, DAYS[1]), (2, None))
+    )
+    for day, alarms in ((DAYS[4], [ended]), (DAYS[5], [ended, stands])):
+        found = Monitored(job="late", at=at(f"{day} 06:00"), as_of=day, alarms=alarms)
+        three_days.write_bytes(f"monitoring/late/as_of={day}/_monitored.json", found.model_dump_json().encode())
+    assert (look().alarms, look().looked_at, look().exit_code) == ((stands,), DAYS[5], 0)
+    three_days.write_bytes(f"monitoring/late/as_of={DAYS[5]}/_monitored.json", b"{")
+    assert "is not what a look at a job leaves" in look().problem
+
+
+def test_a_look_that_did_not_come_is_said_from_an_hour_after_its_tick(three_days, look):
+    publish(three_days, DAYS[3])
+    assert look(at("2026-03-20 00:00")).look_missed is None  # Nobody has ever looked: nobody is waited for.
+    found = Monitored(job="late", at=at(f"{DAYS[4]} 06:00"), as_of=DAYS[4])
+    three_days.write_bytes(f"monitoring/late/as_of={DAYS[4]}/_monitored.json", found.model_dump_json().encode())
+    assert look(at("2026-03-06 06:59")).look_missed is None
+    found = look(at("2026-03-08 12:00"))
+    assert found.look_missed == at("2026-03-06 06:00")
+    assert look(at("2026-03-08 12:00"), monitor={"cron": "0 6 * * 1"}).look_missed is None
+    assert look(at("2026-03-08 12:00"), schedule={"cron": "30 2 * * *", "active": False}).look_missed is None
 
 
 def test_blocked_says_why_and_what_readers_still_see(three_days, look):
@@ -192,10 +220,10 @@ def test_an_empty_lake_and_labels_of_another_length(lake, look):
     assert look(at("2026-03-02 00:00")).exit_code == 0
 
 
-def test_a_job_that_never_ran_is_late_once_somebody_looks_after_its_deadlines(lake, look):
+def test_a_job_that_never_ran_misses_its_windows_once_somebody_looks_after_them(lake, look):
     assert look().windows == ()
     late.begin_watch(lake, "late", at("2026-03-04 12:00"))
-    assert kinds(look()) == [(DAYS[3], "late")]
+    assert kinds(look()) == [(DAYS[3], "missed")]
 
 
 def test_several_jobs_have_the_worst_exit_code(three_days, look, lake):

@@ -45,6 +45,7 @@ def test_each_version_that_an_alias_names_is_tried_once(registry):
     assert (found.outcome, found.is_change, found.warnings, found.why) == ("agrees", False, (), "")
 
 
+@pytest.mark.extras
 def test_outcomes_of_models_of_other_environments(registry):
     for name, scikit_learn in (
         ("logistic", "1.7.2"),

@@ -15,6 +15,7 @@ from tasks.core.models.elsewhere.requirements import (
     schema_check,
     speed_check,
 )
+from tasks.core.models.gate.held_out import HeldOut
 from tasks.core.models.model_version import (
     InputColumn,
     InputSchema,
@@ -80,14 +81,22 @@ def job(name="late", columns=None, outputs=None):
     ],
 )
 def test_nobody_is_judged_by_what_it_was_trained_on(candidate, production, outcome, says):
-    check = held_out_check(JUNE, candidate, production)
+    check = held_out_check(HeldOut(JUNE), candidate, production)
     assert (check.outcome, says in check.sentence) == (outcome, True), check.sentence
 
 
 @pytest.mark.parametrize(("first", "outcome"), [("2013-05-31T2300Z", "failed"), ("2013-06-01T0500Z", "passed")])
 def test_an_hour_and_a_day_are_compared_by_their_days(first, outcome):
     hours = WindowRange(first=first, last="2013-06-02T0500Z")
-    assert held_out_check(hours, SPRING, None).outcome == outcome
+    assert held_out_check(HeldOut(hours), SPRING, None).outcome == outcome
+
+
+def test_windows_that_are_not_those_of_the_yaml_say_why():
+    july = WindowRange(first="2013-07-01", last="2013-07-31")
+    assert held_out_check(HeldOut(july, instead_of=JUNE), SPRING, SPRING).sentence == (
+        "The candidate has not seen 2013-07-01 to 2013-07-31, which are used as one of the two was trained on some of "
+        "2013-06-01 to 2013-06-30."
+    )
 
 
 # -- schema ---------------------------------------------------------------------------------------------------------

@@ -163,6 +163,32 @@ def test_windows_are_the_unit_where_a_job_says_what_time_it_was(register, regist
     assert (benchmark["rows"], benchmark["rows_without_label"]) == (290, 10)
 
 
+def test_what_is_usual_is_told_from_a_sample_of_eight_weeks_with_times(register, registry):
+    rows = ROWS.assign(at=pd.date_range("2024-05-01", periods=300, freq="6h", tz="UTC"))
+    # In any order, and a row may lack its time.
+    rows = rows.assign(at=rows["at"].where(rows.index != 0)).sample(frac=1, random_state=0)
+
+    version = register(classifier(), rows, target="late", job={}).version
+
+    found = registry.calibration(version)
+    assert (found.first, found.last, found.lacks) == ("2024-05-01", "2024-07-14", ())
+    assert found.drift is not None
+    assert found.performance is not None
+    assert any("may be a sample of their windows" in one for one in found.assumptions)
+    counted = registry.null_windows(version).to_pylist()
+    assert sum(row["rows"] for row in counted if row["column"] == "x") == 299
+    assert registry.estimator(version)["method"] == "cbpe"
+
+
+def test_of_a_sample_without_times_it_is_said_that_nothing_is_usual(register, registry):
+    without = registry.calibration(register(classifier()).version)
+    lacking = registry.calibration(register(classifier(), ROWS.drop(columns="at"), job={}).version)
+    short = registry.calibration(register(classifier(), job={}).version)
+    assert without.lacks == ("Alarms are not calibrated: no job says what the windows of this model are.",)
+    assert "the sample has no column 'at'" in lacking.lacks[0]
+    assert "the past holds 1 whole weeks" in short.lacks[0]
+
+
 def test_a_job_says_types_and_outputs(register):
     version = register(classifier(), target="late", job={}).version
     assert [(one.name, one.type) for one in version.inputs.columns] == [
@@ -453,17 +479,18 @@ print("done")
 """
 
 
+@pytest.mark.extras
 def test_nothing_that_can_be_loaded_remains_of_a_killed_registration(registry, lake, tmp_path):
     joblib.dump(classifier(), tmp_path / "model.joblib")
     ROWS.to_parquet(tmp_path / "sample.parquet", index=False)
     # Files of the version, its manifest, its move: after the last of these it stands.
-    for step in (1, 4, 8, 9):
+    for step in (1, 4, 9, 10):
         done = subprocess.run(
             [sys.executable, "-c", _KILLED, str(lake.root), str(tmp_path), str(step)], capture_output=True, check=False
         )
         assert done.returncode == -9, done.stderr
         stands = registry.numbers("late")
-        assert stands == ([1] if step == 9 else [])
+        assert stands == ([1] if step == 10 else [])
     assert load_model(registry, registry.version("late", 1)).version.version == 1
 
 
@@ -528,6 +555,7 @@ def test_a_twin_in_onnx_is_a_version_of_its_own(twin, registry):
     assert registry.card(second.version)["converted_from"] == "version 1 (joblib)"
     assert "300 rows of the sample" in registry.card(second.version)["largest_difference"]
     assert registry.benchmark(second.version) == registry.benchmark(first.version)
+    assert registry.calibration(second.version) == registry.calibration(first.version)
     assert "onnxruntime" in second.version.manifest.environment
     _, then = registry.probe(first.version)
     _, now = registry.probe(second.version)

@@ -4,6 +4,7 @@ import sqlite3
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import yaml
 
@@ -248,3 +249,39 @@ def test_a_column_of_lists_is_no_hindrance(tmp_path):
 def test_a_target_among_the_columns_is_refused(tmp_path):
     with pytest.raises(DefinitionError, match=r"labels.target: 'y' is among columns too"):
         hourly(tmp_path, columns={"hour": "int64", "at": "timestamp", "x": "float64", "y": "float64"})
+
+
+# --- Of one window
+
+
+def test_a_window_is_read_by_itself_and_a_key_has_one_label_or_none(tmp_path):
+    hourly(tmp_path)
+    folder = Folder(tmp_path)
+    job = Project(folder).load("hours").job
+    query = (
+        f"SELECT hour, CASE WHEN hour < 2 THEN y END AS y FROM figures WHERE {INTERVAL} AND hour < 3 "
+        "UNION ALL SELECT 1, 7 UNION ALL SELECT 2, NULL UNION ALL SELECT 2, NULL UNION ALL SELECT NULL, 3"
+    )
+    schema = training_data.label_schema(job, job.labels)
+
+    found = training_data.read_window(job, folder, query, schema, job.window.parse("2026-03-02"), str)
+
+    assert sorted(found["hour"].to_pylist(), key=str) == [0, 1, 1, 2, 2, 2, None]
+    without_the_first = found.filter(pc.not_equal(found["y"].fill_null(-1), 50.0))
+    one = training_data.one_label(job, job.labels, without_the_first)
+    assert sorted(one.to_pylist(), key=str) == [
+        {"hour": 0, "y": 48.0},
+        {"hour": 1, "y": 7.0},
+        {"hour": 2, "y": None},
+    ]
+    with pytest.raises(DefinitionError, match=r"hour = 1 has labels that differ"):
+        training_data.one_label(job, job.labels, found)
+
+
+def test_all_rows_of_a_window_are_kept_with_null_where_no_label_came(tmp_path):
+    folder = a_project(tmp_path)
+
+    found = training_data.window_rows(Project(folder).load("patients"), folder, WEEK, str, lambda labels: None)
+
+    assert found.windows.tolist() == [day for day in ("2024-05-01", "2024-05-02", "2024-05-03") for _ in range(2)]
+    assert found.table["y"].to_pylist() == [11.5, 12.5, 21.5, None, 31.5, 32.5]
