@@ -10,9 +10,12 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing.util import Finalize
 from typing import Any, ParamSpec, TypeVar
 
 from joblib.externals.loky import cpu_count
+from joblib.externals.loky.backend import resource_tracker
 from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
 
 from tasks.core import own_code
@@ -93,7 +96,8 @@ def dismiss(pool: str) -> None:
         for kind in [kind for kind in _idle if kind[0] == pool]:
             del _idle[kind]
     for executor in waiting:
-        executor.shutdown(wait=False, kill_workers=True)
+        # They are idle, so this is quick; and who dismisses them is often about to end, with locks still in hand.
+        executor.shutdown(wait=True, kill_workers=True)
 
 
 def stop_children() -> None:
@@ -125,6 +129,7 @@ def _submit(kind: Kind, function: Callable[..., T], args: Any, kwargs: Any) -> t
 
 
 def _new_child(pool: str, threads: int, project: str) -> Any:
+    _tell_tracker_all()
     pinned: dict[str, Any] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     return ProcessPoolExecutor(
         max_workers=1,
@@ -134,6 +139,16 @@ def _new_child(pool: str, threads: int, project: str) -> Any:
         initializer=_begin_child,
         initargs=(os.getpid(), pool, project),
     )
+
+
+@cache
+def _tell_tracker_all() -> None:
+    """Has what loky's tracker of locks was not told yet told to it at the end, after every other finalizer.
+
+    A lock that is collected while another is being taken waits for the next message, and after the last there is none:
+    the tracker would tell the user of a leak that is none.
+    """
+    Finalize(None, resource_tracker.ensure_running, exitpriority=-100)
 
 
 def _begin_child(parent: int, pool: str, project: str) -> None:

@@ -40,7 +40,7 @@ def test_nothing_is_lost_at_two_hundred_instants_of_every_case():
     [
         pytest.param("conclude-early", marks=pytest.mark.slow),
         pytest.param("no-undo", marks=pytest.mark.slow),
-        pytest.param("stale-rejects", marks=pytest.mark.extras),
+        pytest.param("stale-rejects", marks=pytest.mark.slow),
         pytest.param("forget-intent", marks=pytest.mark.extras),
     ],
 )

@@ -78,7 +78,13 @@ def directly(python, scikit_learn, name, rows, folder):
 
 @pytest.mark.parametrize(
     ("scikit_learn", "name"),
-    [("1.7.2", "boosting"), ("1.7.2", "logistic"), ("1.4.2", "adaboost"), ("1.4.2", "boosting"), ("1.4.2", "logistic")],
+    [
+        pytest.param("1.7.2", "boosting", marks=pytest.mark.slow),
+        ("1.7.2", "logistic"),
+        pytest.param("1.4.2", "adaboost", marks=pytest.mark.slow),
+        ("1.4.2", "boosting"),
+        ("1.4.2", "logistic"),
+    ],
 )
 def test_a_bound_version_scores_as_its_own_environment_does(
     world, rows, environments, monkeypatch, tmp_path, scikit_learn, name

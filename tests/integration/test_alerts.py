@@ -214,6 +214,7 @@ def test_a_look_that_fails_is_told(prefect_server, applied, desk):
     assert subject == "readings now: Failed"
 
 
+@pytest.mark.slow
 def test_a_run_whose_heartbeats_stop_is_taken_for_dead_and_somebody_is_told(prefect_server, applied, desk):
     """As a worker and its run that were killed leave it: running for ever, after one sign of life."""
     _, posted = desk

@@ -11,7 +11,7 @@ from tests.flows.conftest import DAY, make_project, readings
 from tests.integration.conftest import LAMPLIGHTER, wait_for
 from tests.integration.up_tools import Up, a_free_port
 
-pytestmark = pytest.mark.extras
+pytestmark = [pytest.mark.extras, pytest.mark.slow]
 
 TEAMS = ("harbour", "lighthouse", "pilots", "rescue")
 JOBS = [f"job_{number:02}" for number in range(40)]
@@ -79,7 +79,6 @@ def test_to_deploy_them_again_is_quick_and_changes_nothing(up, world, record_pro
     assert {name: up.ask("GET", f"/deployments/name/score/{name}")["id"] for name in JOBS} == before
 
 
-@pytest.mark.slow
 def test_each_runs_one_of_a_team_by_the_worker_and_the_rest_in_one_process(up, world):
     """A process for each of forty would take minutes of which all are imports."""
     by_worker = JOBS[: len(TEAMS)]

@@ -16,7 +16,7 @@ import yaml
 from tasks.core.definitions.modelling import Prediction
 from tests.flows.conftest import DAY, as_table, make_project, readings, register
 from tests.integration.conftest import LAMPLIGHTER, served, wait_for
-from tests.integration.prefect_browser import Browser
+from tests.integration.prefect_browser import ENDED, Browser
 from tests.integration.told_model import TYPE, Told
 
 pytestmark = pytest.mark.extras
@@ -240,7 +240,13 @@ def test_cancel_stops_a_run_at_once_and_leaves_no_half_state(ui, world, tell, pr
     ui.open_form("score/slow")
     ui.fill(as_of=NEXT_DAY)
     run_id = ui.submitted_run()
-    wait_for(lambda: len(scored(world)[0]) == 4, seconds=120, what="two batches to be scored, and two to be begun")
+
+    def has_begun():
+        state = ui.run(run_id)["state"]
+        assert state["type"] not in ENDED, state
+        return len(scored(world)[0]) == 4
+
+    wait_for(has_begun, seconds=300, what="two batches to be scored, and two to be begun")
     ui.see("Running", "Score the batches (2 shards): begins")
     ui.keep("running")
     ui.tab("Task Runs")

@@ -18,6 +18,7 @@ from tasks.core.errors import LakeFull, WorkerError
 from tasks.core.workers import Workers, threads_of, worker_count
 from tests.lake_tools import Child
 
+ROOT = pathlib.Path(__file__).parents[3]
 LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -322,12 +323,27 @@ def test_a_child_does_not_outlive_a_run_that_was_killed():
         "print(Workers(1, 60).call('a batch', os.getpid), flush=True)\n"
         "time.sleep(600)\n"
     )
-    root = pathlib.Path(__file__).parents[3]
-    with Child([sys.executable, "-c", body], cwd=root, stdout=subprocess.PIPE, text=True) as run:
+    with Child([sys.executable, "-c", body], cwd=ROOT, stdout=subprocess.PIPE, text=True) as run:
         child = int(run.stdout.readline())
         assert not gone(child)
         run.kill()
     until(lambda: gone(child))
+
+
+def test_a_lock_let_go_of_while_the_tracker_was_told_of_another_is_no_leak_at_the_end():
+    body = (
+        "import os\n"
+        "from multiprocessing.util import Finalize\n"
+        "from joblib.externals.loky.backend.resource_tracker import _resource_tracker as tracker\n"
+        "from tasks.core.workers import Workers\n"
+        "Workers(1, 60).call('a batch', os.getpid)\n"
+        "tracker.register('/gone', 'semlock')\n"
+        # After every other finalizer of a lock: no message of another comes any more.
+        "Finalize(None, tracker._reentrant_messages.append, (b'UNREGISTER:/gone:semlock\\n',), exitpriority=-50)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", body], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
 
 
 def first_to_be_ended():
