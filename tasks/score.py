@@ -7,12 +7,14 @@ from collections.abc import Sequence
 
 from tasks.core import layout, progress
 from tasks.core.models.elsewhere.estimator import interpreter_of
+from tasks.core.models.model import may_end_its_process
 from tasks.core.profiles import drift
 from tasks.core.profiles.profile import WindowProfile
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs import gate
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
 from tasks.core.runs.shards import ShardDone, each_batch
+from tasks.shards.poison import score_surely
 from tasks.shards.scoring import BatchScored, Scoring, profiles_of, score_batch
 from tasks.stage import Stage
 
@@ -33,7 +35,8 @@ def score_batches(run: Run, batches: tuple[int, ...]) -> ShardDone[BatchScored]:
         give_up_after=int(gate.quarantine_limit(run.job, snapshot.rows)) + 1,
         interpreter=interpreter_of(run.model),
     )
-    return each_batch(run, STAGE, snapshot, batches, score_batch, task)
+    apart = may_end_its_process(run.model, run.job.model.allowed_types)
+    return each_batch(run, STAGE, snapshot, batches, score_batch, task, surely=score_surely, apart=apart)
 
 
 def conclude_scored(run: Run, shards: Sequence[ShardDone[BatchScored]]) -> None:

@@ -16,14 +16,20 @@ from typing import Any, ParamSpec, TypeVar
 
 from joblib.externals.loky import cpu_count
 from joblib.externals.loky.backend import resource_tracker
-from joblib.externals.loky.process_executor import BrokenProcessPool, ProcessPoolExecutor, ShutdownExecutorError
+from joblib.externals.loky.process_executor import (
+    BrokenProcessPool,
+    ProcessPoolExecutor,
+    ShutdownExecutorError,
+    TerminatedWorkerError,
+)
 
 from tasks.core import own_code
-from tasks.core.errors import LamplighterError, WorkerError
+from tasks.core.errors import ChildDied, LamplighterError, WorkerError
 from tasks.core.orphans import end_with_parent
 from tasks.core.storage import Folder, Lake
 
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
+_SIGNAL, _EXIT = re.compile(r"(SIG\w+)\(-\d+\)"), re.compile(r"EXIT\((\d+)\)")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -58,7 +64,7 @@ class Workers:
     pool: str = ""
 
     def call(self, what: str, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's result; its exceptions pass. WorkerError when the child died or overran its time limit."""
+        """The function's result; its exceptions pass. ChildDied, or WorkerError when the child overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
         project = own_code.joined()
@@ -75,11 +81,7 @@ class Workers:
                 next_step="raise limits.batch_timeout_seconds or lower limits.batch_rows, and run it again",
             ) from error
         except BrokenProcessPool as error:
-            raise WorkerError(
-                f"the process that worked on {what} died: {_cause(error)}",
-                state="complete batches are kept",
-                next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
-            ) from error
+            raise _died(what, error) from error
         except ShutdownExecutorError as error:
             raise WorkerError(
                 f"{what} was stopped", state="complete batches are kept", next_step="run it again"
@@ -173,6 +175,25 @@ def _give_back(kind: Kind, executor: Any, future: Future[Any]) -> None:
             _idle.setdefault(kind, []).append(executor)
             return
     executor.shutdown(wait=False, kill_workers=True)
+
+
+def _died(what: str, error: BrokenProcessPool) -> WorkerError:
+    """One whose result cannot be handed over is ended as well, and would be again: that is another thing."""
+    kind = ChildDied if isinstance(error, TerminatedWorkerError) else WorkerError
+    told = kind(
+        f"the process that worked on {what} died: {_cause(error)}",
+        state="complete batches are kept",
+        next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
+    )
+    if isinstance(told, ChildDied):
+        told.how = _how(str(error))
+    return told
+
+
+def _how(told: str) -> str:
+    if found := _SIGNAL.search(told):
+        return f"signal {found[1]}"
+    return f"exit code {found[1]}" if (found := _EXIT.search(told)) else "unknown"
 
 
 def _cause(error: BrokenProcessPool) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from tasks.core.errors import ModelBlocked
@@ -10,6 +11,32 @@ from tasks.core.models.model import LoadedModel, load_model
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
 from tasks.core.storage import Lake
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the gate had to remark of a version, and the libraries that load it."""
+
+    warnings: tuple[str, ...]
+    libraries: dict[str, str]
+
+
+def check_version(
+    lake: Lake,
+    version: ModelVersion,
+    allowed_types: tuple[str, ...],
+    interpreter: Interpreter | None,
+    timeout_seconds: float,
+) -> Checked:
+    """The whole gate, each time anew: whatever this process has loaded before, the file may be another by now."""
+    model = load_model(
+        Registry(lake),
+        version,
+        allowed_types=allowed_types,
+        interpreter=interpreter,
+        timeout_seconds=timeout_seconds,
+    )
+    return Checked(tuple(model.warnings), dict(model.libraries))
 
 
 def loaded(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +16,13 @@ from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
 from tasks.core.models.elsewhere.estimator import Interpreter
-from tasks.core.models.model import score_with_bisection
+from tasks.core.models.model import LoadedModel, score_with_bisection
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import BatchProfile, ReferenceProfile, profile_batch
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.contract import predictions_schema
-from tasks.core.rows.reasons import rejects_table
+from tasks.core.rows.reasons import Reason, rejects_table
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Lake
 from tasks.core.workers import peak_memory_bytes
@@ -54,32 +56,34 @@ class BatchScored(BaseModel):
     peak_memory_bytes: int
 
 
-def score_batch(task: Scoring, batch: int) -> BatchScored:
-    """Scores the rows of a batch that nobody took out. A batch whose record stands is not scored again."""
+def score_batch(
+    task: Scoring,
+    batch: int,
+    died: Mapping[int, str] = MappingProxyType({}),
+    watch: Callable[[rejects.Rows], object] | None = None,
+) -> BatchScored:
+    """Scores the rows of a batch that nobody took out. A batch whose record stands is not scored again.
+
+    `died` are rows that end the model's process, each with how: they are not given to it. `watch`: see `score_with_bisection`.
+    """
     done = f"{task.workspace}/batches/{batch:06d}.json"
     if task.lake.exists(done):
         return BatchScored.model_validate_json(task.lake.read_bytes(done))
-    table, rows = _rows_to_score(task, batch)
-    # The parent has tried the probe rows; digests and types are checked here again.
-    limit = task.job.limits.batch_timeout_seconds
-    model = loaded(
-        task.lake,
-        task.model,
-        task.job.model.allowed_types,
-        probe=False,
-        interpreter=task.interpreter,
-        timeout_seconds=limit,
-    )
+    table, rows = rows_to_score(task, batch, died)
+    model = model_of(task)
     predictions, kept, culprits = score_with_bisection(
-        model, table, rows, task.job.output.columns, give_up_after=task.give_up_after
+        model, table, rows, task.job.output.columns, give_up_after=task.give_up_after, watch=watch
     )
+    culprits += [(row, _of_death(how)) for row, how in died.items()]
     if len(kept) < len(rows):
         table = table.take(np.flatnonzero(np.isin(rows, kept)))
     with task.lake.parquet_writer(
         f"{task.workspace}/{layout.checkpoint(batch)}", predictions_schema(task.job)
     ) as writer:
         writer.write_table(_published_rows(task, table, predictions))
-    rejects.write_rejects(task.lake, f"{task.workspace}/{rejects.scored(batch)}", rejects_table(culprits))
+    rejects.write_rejects(
+        task.lake, f"{task.workspace}/{rejects.scored(batch)}", rejects_table(sorted(culprits, key=_row))
+    )
     features, scores = profiles_of(task.lake, task.model)
     result = BatchScored(
         scored=len(kept),
@@ -92,9 +96,23 @@ def score_batch(task: Scoring, batch: int) -> BatchScored:
     return result
 
 
-def _rows_to_score(task: Scoring, batch: int) -> tuple[pa.Table, rejects.Rows]:
+def model_of(task: Scoring) -> LoadedModel:
+    """The model of the run. Its probe rows were tried before; digests and types are checked here again."""
+    return loaded(
+        task.lake,
+        task.model,
+        task.job.model.allowed_types,
+        probe=False,
+        interpreter=task.interpreter,
+        timeout_seconds=task.job.limits.batch_timeout_seconds,
+    )
+
+
+def rows_to_score(task: Scoring, batch: int, died: Collection[int]) -> tuple[pa.Table, rejects.Rows]:
+    """The rows of a batch that nobody took out, but those that end the model's process, and their positions."""
     first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
     rows = rejects.read_taken_out_before_scoring(task.lake, task.workspace, batch, bounds).remaining
+    rows = np.setdiff1d(rows, np.array(sorted(died), np.int64), assume_unique=True)
     table = snapshot.read_batch(task.lake, task.workspace, batch)
     return (table if len(rows) == end - first else table.take(rows - first)), rows
 
@@ -113,6 +131,15 @@ def _published_rows(task: Scoring, table: pa.Table, predictions: pa.Table) -> pa
         else:
             columns.append((predictions if field.name in task.job.output.columns else table)[field.name])
     return pa.table(columns, schema=predictions_schema(task.job))
+
+
+def _of_death(how: str) -> Reason:
+    said = f"the model's process did not survive this row, even alone: {how}"
+    return Reason("model_died", "model_died", None, None, said)
+
+
+def _row(reject: tuple[int, Reason]) -> int:
+    return reject[0]
 
 
 def profiles_of(lake: Lake, version: ModelVersion) -> tuple[ReferenceProfile, ReferenceProfile]:

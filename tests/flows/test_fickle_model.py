@@ -66,24 +66,61 @@ def _wait_until(condition, seconds=60):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("what", "says"), [("sigkill", "SIGKILL"), ("exit", "EXIT(0)")])
-def test_a_model_that_ends_its_process_fails_the_run_and_names_the_batch(fickle, what, says):
+@pytest.mark.parametrize(
+    ("what", "how"),
+    [
+        ("sigkill", "signal SIGKILL"),
+        pytest.param("segfault", "signal SIGSEGV", marks=pytest.mark.extras),
+        pytest.param("exit", "exit code 0", marks=pytest.mark.extras),
+        pytest.param("memory", "MemoryError: Unable to allocate 1. TiB", marks=pytest.mark.extras),
+    ],
+)
+def test_a_row_that_ends_the_models_process_is_taken_out_and_its_batch_named(fickle, caplog, what, how):
     (fickle.folder / f"fickle/{what}").write_text("45")
 
     state = fickle.score()
 
+    assert state.name == "Published", state.message
+    (reasons,) = fickle.table("quarantine")["reasons"]
+    said = f"the model's process did not survive this row, even alone: {how}"
+    assert [(one["kind"], one["message"]) for one in reasons] == [("model_died", said)]
+    assert fickle.table("quarantine")["x"].tolist() == [45.0]
+    x = np.delete(np.arange(ROWS), 45)
+    np.testing.assert_allclose(fickle.table()["probability"], x / (1 + x), rtol=1e-15)
+    assert fickle.published().quarantine_reasons == {"model_died": 1}
+    batch = "score of batch 5 of 10 (rows 40 to 49) of readings 2024-05-01"
+    assert f"The process that worked on {batch} died ({how}); it is tried once more in a new one" in caplog.text
+    assert (
+        f"The process that worked on {batch} died again ({how}); those to blame are among 10 of its rows" in caplog.text
+    )
+    assert f"Row 45 ends the process that scores it ({how}), and is taken out of the {batch}" in caplog.text
+    first, processes = _log(fickle)
+    assert os.getpid() not in processes
+    # Of 10 rows: twice the whole, at most 3 of 4 parts, 2 of 3 and the last alone, and the whole without it. The others once.
+    assert len([one for one in first if 40 <= one < 50]) <= 2 + 3 + 2 + 1 + 1
+    assert sorted(one for one in first if not 40 <= one < 50) == [0, 10, 20, 30, 50, 60, 70, 80, 90]
+
+
+@pytest.mark.extras
+def test_a_batch_of_too_many_rows_fails_the_run_which_is_resumed(fickle):
+    (fickle.folder / "fickle/many").write_text("45")
+
+    state = fickle.score()
+
     assert (state.type.value, state.name) == ("FAILED", "Failed")
-    assert "batch 5 of 10 (rows 40 to 49) of readings 2024-05-01 died" in state.message
-    assert says in state.message
+    assert (
+        "batch 5 of 10 (rows 40 to 49) of readings 2024-05-01 died twice or more, and of none of its rows"
+        in state.message
+    )
+    assert "lower limits.batch_rows" in state.message
     assert fickle.latest().verdict == "failed"
     assert not (fickle.folder / "lake/predictions").exists()
     complete = _complete(fickle)
     # The shard of even batches ended there; the one of odd batches was not disturbed.
     assert complete == {0, 20, 10, 30, 50, 70, 90}
-    assert os.getpid() not in _log(fickle)[1]
 
     # Whatever it was is over: what was done is not done again, and the source is not asked.
-    (fickle.folder / f"fickle/{what}").unlink()
+    (fickle.folder / "fickle/many").unlink()
     (fickle.folder / "fickle/log").unlink()
     (fickle.folder / "data/a.parquet").unlink()
     again = fickle.score()
@@ -96,10 +133,10 @@ def test_a_model_that_ends_its_process_fails_the_run_and_names_the_batch(fickle,
 
 @pytest.mark.extras
 def test_a_mended_model_is_another_version_and_scores_all(fickle):
-    (fickle.folder / "fickle/sigkill").write_text("45")
+    (fickle.folder / "fickle/many").write_text("45")
     assert fickle.score().name == "Failed"
     failed = fickle.latest().run_id
-    (fickle.folder / "fickle/sigkill").unlink()
+    (fickle.folder / "fickle/many").unlink()
     (fickle.folder / "fickle/log").unlink()
     version = _register(fickle)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,13 @@ __all__ = [
     "expected_outputs",
     "input_frame",
     "load_model",
+    "may_end_its_process",
     "predict",
     "score_with_bisection",
 ]
 Rows = npt.NDArray[np.int64]
 _TIMEOUT_SECONDS = 600
+_OF_SCIKIT_LEARN = ("joblib", "skops")
 
 
 def load_model(
@@ -123,6 +125,16 @@ def expected_outputs(estimator: Any, signature: Signature, probe: pa.Table) -> p
         ) from error
 
 
+def may_end_its_process(version: ModelVersion, allowed_types: Collection[str]) -> bool:
+    """Whether more than scikit-learn runs in the process that loads it: other runtimes, types of the job's own, adapters.
+
+    What another interpreter loads has a process beside.
+    """
+    if version.signature.interpreter:
+        return False
+    return version.format not in _OF_SCIKIT_LEARN or bool(allowed_types) or bool(version.signature.adapters)
+
+
 def score_with_bisection(
     loaded: LoadedModel,
     table: pa.Table,
@@ -130,13 +142,16 @@ def score_with_bisection(
     outputs: Mapping[str, Prediction],
     *,
     give_up_after: int = 100,
+    watch: Callable[[Rows], object] | None = None,
 ) -> tuple[pa.Table, Rows, list[tuple[int, Reason]]]:
     """The outputs of the rows that can be scored, those rows' positions, and a reason for each of the others.
 
     `rows[i]` is the position in the snapshot of `table`'s row i. Where the model raises, halves are tried until the
     rows to blame stand alone: at most 2 k log2(n) + 1 predictions for k of n rows. More than `give_up_after` of them
-    are the model's fault, not the rows': ModelBlocked.
+    are the model's fault, not the rows': ModelBlocked. `watch` is told, before each prediction, the positions of its rows,
+    and of none when it is over.
     """
+    told = watch or _tell_nobody
     rejects = _null_inputs(loaded.version, table)
     scorable = np.setdiff1d(np.arange(table.num_rows), [row for row, _ in rejects])
     if rejects:
@@ -147,6 +162,7 @@ def score_with_bisection(
     pieces = [(0, table.num_rows)]
     while pieces:
         start, end = pieces.pop()
+        told(rows[scorable[start:end]])
         try:
             scored.append(predict(loaded, table.slice(start, end - start), outputs))
             kept.append(scorable[start:end])
@@ -158,6 +174,7 @@ def score_with_bisection(
             raised.append((int(scorable[start]), Reason("predict_raised", "predict_raised", None, None, error.message)))
             if len(raised) > give_up_after:
                 raise _gave_up(loaded, table.num_rows, raised) from error
+        told(rows[:0])
     positions = rows[np.concatenate(kept)] if kept else rows[:0]
     return (
         pa.concat_tables(scored),
@@ -256,6 +273,10 @@ def _null_inputs(version: ModelVersion, table: pa.Table) -> list[tuple[int, Reas
 
 def _row(reject: tuple[int, Reason]) -> int:
     return reject[0]
+
+
+def _tell_nobody(_rows: Rows) -> None:
+    pass
 
 
 def _gave_up(loaded: LoadedModel, rows: int, raised: list[tuple[int, Reason]]) -> ModelBlocked:

@@ -18,6 +18,7 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.adapters import NONE, Adapters, column_of, to_columns, to_model
 from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion
+from tasks.core.models.returned import as_array, classes_of, few, refuse_reordered
 
 _LONGEST_MESSAGE = 500
 _MATRIX = 2  # Dimensions.
@@ -62,9 +63,12 @@ class LoadedModel:
     warnings: tuple[str, ...] = ()
     libraries: Mapping[str, str] = dataclass_field(default_factory=dict)
     adapters: Adapters = NONE
+    # As they were when it was loaded: the order in which its columns are taken.
+    classes: tuple[Any, ...] | None = dataclass_field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """A model that is called without the functions around it would score, and wrongly."""
+        object.__setattr__(self, "classes", classes_of(self.estimator))
         if self.version.signature.adapters and self.adapters == NONE and not isinstance(self.estimator, Elsewhere):
             raise ValueError(f"{self.version} is scored with {', '.join(self.version.signature.adapters)}")
 
@@ -163,7 +167,7 @@ def _called(loaded: LoadedModel, batch: pa.RecordBatch | pa.Table, names: Collec
     try:
         frame = input_frame(batch, loaded.version.inputs)
         taken = to_model(loaded.adapters, frame, batch.num_rows, loaded.version)
-        return {name: _Made.of(loaded, method(taken)) for name, method in methods.items()}
+        return {name: _Made.of(loaded, name, method(taken)) for name, method in methods.items()}
     except (MemoryError, ModelBlocked, PredictRaised):
         raise  # No row's fault, or told already.
     except Exception as error:
@@ -231,14 +235,16 @@ class _Made:
     adapted: Mapping[str, Any] | None
 
     @classmethod
-    def of(cls, loaded: LoadedModel, returned: Any) -> _Made:
+    def of(cls, loaded: LoadedModel, method: str, returned: Any) -> _Made:
+        if hasattr(returned, "iloc"):
+            refuse_reordered(returned, f"{loaded.version}, {method}", loaded.classes)
         try:
             adapted = to_columns(loaded.adapters, returned, loaded.version)
         except (MemoryError, ModelBlocked):
             raise
         except Exception as error:
             raise PredictRaised(error, by=f"the output adapter {loaded.version.signature.output_adapter}") from error
-        return cls(_as_array(returned) if adapted is None else None, adapted)
+        return cls(as_array(returned) if adapted is None else None, adapted)
 
     def column(self, loaded: LoadedModel, name: str, output: Prediction) -> _Returned:
         if self.adapted is not None:
@@ -259,12 +265,14 @@ class _Returned:
 
     def blocked(self, what: str, next_step: str = "") -> ModelBlocked:
         adapter = f" and {self.loaded.version.signature.output_adapter}" if self.is_adapted else ""
+        mend = MEND_OUTPUTS
         # One that is about to be registered has no number yet.
-        back = f", or `lamplighter rollback {self.loaded.version.name}`" if self.loaded.version.version else ""
+        if self.loaded.version.version:
+            mend = f"mend the model or output.columns in the job, or `lamplighter rollback {self.loaded.version.name}`"
         return ModelBlocked(
             f"{self.loaded.version}, {self.output.method}{adapter} for the column '{self.column}': {what}",
             state="nothing of this batch was published",
-            next_step=next_step or f"{MEND_OUTPUTS}{back}",
+            next_step=next_step or mend,
         )
 
 
@@ -278,10 +286,6 @@ def _method(loaded: LoadedModel, name: str) -> Any:
         state="no row was scored",
         next_step="choose another method under output.columns in the job",
     )
-
-
-def _as_array(returned: Any) -> npt.NDArray[Any]:
-    return np.asarray(returned.toarray() if hasattr(returned, "toarray") else returned)
 
 
 def _published(returned: _Returned, rows: int, kind: pa.DataType) -> pa.Array[Any]:
@@ -360,7 +364,10 @@ def _classes(returned: _Returned) -> list[Any]:
     classes = getattr(returned.loaded.estimator, "classes_", None)
     if classes is None or np.ndim(classes) != 1:
         raise returned.blocked("the model has no list of classes (classes_), so 'class' names nothing")
-    return list(np.asarray(classes).tolist())
+    now, then = list(np.asarray(classes).tolist()), returned.loaded.classes
+    if then is not None and now != list(then):
+        raise returned.blocked(f"its classes are {few(now)}, and were {few(then)} when it was loaded", "mend the model")
+    return now
 
 
 def _class_index(returned: _Returned, classes: list[Any]) -> int:

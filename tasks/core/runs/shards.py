@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from tasks.core import progress
+from tasks.core.errors import ChildDied, WorkerError
+from tasks.core.logs import log
 from tasks.core.rows.snapshot import batch_bounds, required_record
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.runs.run import Run
@@ -33,10 +36,14 @@ def deal(run: Run) -> list[tuple[int, ...]]:
     return [tuple(range(shard, batches, shards)) for shard in range(shards)]
 
 
-def workers_of(run: Run, batches: int) -> Workers:
-    """Where the batches of a window are worked on."""
+def workers_of(run: Run, batches: int, *, apart: bool = False) -> Workers:
+    """Where the batches of a window are worked on. `apart`: never here.
+
+    Nor where an earlier attempt came to no end: what it did here may have taken its process with it.
+    """
     limits = run.job.limits
-    return Workers(worker_count(limits.workers, batches, limits.isolate), limits.batch_timeout_seconds)
+    isolate = "always" if apart or run.takes_over else limits.isolate
+    return Workers(worker_count(limits.workers, batches, isolate), limits.batch_timeout_seconds)
 
 
 def each_batch(
@@ -46,14 +53,46 @@ def each_batch(
     batches: tuple[int, ...],
     function: Callable[..., T],
     *args: Any,
+    surely: Callable[..., T] | None = None,
+    apart: bool = False,
 ) -> ShardDone[T]:
-    """Calls `function(*args, batch)` for every batch of a shard, in a child process where the window has several."""
+    """Calls `function(*args, batch)` for every batch of a shard, in a child process where the window has several.
+
+    `surely` is what is done about a child that dies: `twice`, where nothing better is known.
+    """
     started_at = time.time()
-    workers = workers_of(run, record.batches)
+    workers = workers_of(run, record.batches, apart=apart)
     results = []
     for batch in batches:
         first, end = batch_bounds(record, batch)
         what = f"{stage} of batch {batch + 1} of {record.batches} (rows {first:,} to {end - 1:,}) of {run.name}"
-        results.append(workers.call(what, function, *args, batch))
+        with naming(what):
+            results.append((surely or twice)(workers, what, function, *args, batch))
         progress.advance(run.name, stage, end - first, record.rows)
     return ShardDone(started_at, tuple(results))
+
+
+def twice(workers: Workers, what: str, function: Callable[..., T], *args: Any) -> T:
+    """Once more, in a new process, where the first one died: a machine that was short of memory may have some again."""
+    try:
+        return workers.call(what, function, *args)
+    except ChildDied as error:
+        log.warning("The process that worked on %s died (%s); it is tried once more in a new one", what, error.how)
+        return workers.call(what, function, *args)
+
+
+@contextlib.contextmanager
+def naming(what: str) -> Iterator[None]:
+    """Whatever went wrong with a process or its memory says in which batch."""
+    try:
+        yield
+    except WorkerError as error:
+        if what not in error.failed:
+            error.failed = f"{what}: {error.failed}"
+        raise
+    except MemoryError as error:
+        raise WorkerError(
+            f"{what} ran out of memory{f': {error}' if str(error) else ''}",
+            state="complete batches are kept",
+            next_step="lower limits.batch_rows or limits.workers, or give it more memory, and run it again",
+        ) from error

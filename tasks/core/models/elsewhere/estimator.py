@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from tasks.core import own_code
 from tasks.core.definitions.modelling import Prediction
-from tasks.core.errors import DefinitionError, ModelBlocked, WorkerError
+from tasks.core.errors import ChildDied, DefinitionError, ModelBlocked, WorkerError
 from tasks.core.models.elsewhere.process import ChildProcess, Ended, Overran
 from tasks.core.models.elsewhere.wire import Garbled, Header
 from tasks.core.models.formats import get_format
@@ -170,11 +170,13 @@ class _ModelElsewhere(Elsewhere):
                 next_step=_RUN_AGAIN,
             ) from error
         except (Ended, Garbled) as error:
-            raise WorkerError(
+            died = ChildDied(
                 f"the process in which {self._interpreter} was to {what} died: {error}",
                 state="complete batches are kept",
                 next_step=_RUN_AGAIN,
-            ) from error
+            )
+            died.how = str(error).partition(";")[0] or type(error).__name__
+            raise died from error
 
 
 # -- an interpreter that cannot serve ---------------------------------------------------------------------------------
