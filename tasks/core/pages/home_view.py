@@ -31,7 +31,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Chip:
-    """An alarm of `monitor` that stands."""
+    """An alarm of `monitor` that stands, or what the last audit has found."""
 
     words: str
     tone: verdicts.Tone
@@ -93,7 +93,13 @@ def _owner(line: JobLine) -> str:
 
 
 def _needs_a_look(line: JobLine) -> bool:
-    return bool(line.problem or line.late or line.alarms or (line.last and line.last.verdict in _NEED_A_LOOK))
+    return bool(
+        line.problem
+        or line.late
+        or line.alarms
+        or _is_broken(line)
+        or (line.last and line.last.verdict in _NEED_A_LOOK)
+    )
 
 
 def _rank(line: JobLine) -> tuple[bool, int, str]:
@@ -113,9 +119,18 @@ def _row(line: JobLine, mark: str) -> Row:
 
 
 def _alarms(line: JobLine) -> tuple[Chip, ...]:
-    return tuple(
-        Chip(f"{KINDS[one.kind][1]} since {wording.cut(one.onset, 40)}", KINDS[one.kind][2]) for one in line.alarms
+    of_audit = (
+        [Chip(f"audit: {wording.plural(line.audit.count, 'break')}", "bad")] if line.audit and line.audit.count else []
     )
+    return (
+        *of_audit,
+        *(Chip(f"{KINDS[one.kind][1]} since {wording.cut(one.onset, 40)}", KINDS[one.kind][2]) for one in line.alarms),
+    )
+
+
+def _is_broken(line: JobLine) -> bool:
+    """Whether the last audit has found anything."""
+    return bool(line.audit and line.audit.count)
 
 
 def _late(line: JobLine) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tasks.core.pages import environment, monitoring_view, reading, verdicts, wording
+from tasks.core.pages import audit_view, environment, monitoring_view, reading, verdicts, wording
 from tasks.core.pages.charts import Box, Stack, Trend, finite, groups, stack, trend
 from tasks.core.pages.inputs import IndexPage, WindowPoint
 from tasks.core.pages.window_view import MOST_COLUMNS
@@ -72,6 +72,7 @@ def render_index(page: IndexPage) -> str:
         words=words,
         head=monitoring_view.head(last, words, page.monitored),
         monitoring=monitoring_view.section(page, points),
+        audit=audit_view.line(page.audit),
         last=last,
         status=status(points, all_windows),
         strip=_strip(points),

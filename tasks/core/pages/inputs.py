@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from tasks.core.auditing.records import Standing
 from tasks.core.monitoring.records import Alarm, Monitored, WindowPerformance
 from tasks.core.pages.verdicts import Shown, shown
 from tasks.core.profiles.figures import Figures
@@ -175,6 +176,7 @@ class IndexPage:
     monitored: Monitored | None = None
     has_labels: bool = True
     main_metric: str = ""
+    audit: Standing | None = None
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ class JobLine:
     """One job in the list of jobs.
 
     `href` is empty where it has no page yet. `late` are the windows whose deadline has passed, `due` says in words which
-    comes next, `problem` what is wrong with its definition, and `alarms` are those of `monitor` that stand.
+    comes next, `problem` what is wrong with its definition, `alarms` are those of `monitor` that stand, and `audit`
+    is what the last audit has left.
     """
 
     job: str
@@ -195,6 +198,7 @@ class JobLine:
     due: str = ""
     problem: str = ""
     alarms: Sequence[Alarm] = ()
+    audit: Standing | None = None
 
 
 @dataclass(frozen=True)

@@ -378,6 +378,7 @@ def _facts_that_may_lack(manifest: Manifest) -> list[Fact]:
         "Superseded by run": manifest.superseded_by,
         "Snapshot taken from run": manifest.trigger.snapshot_of,
         "Withdrawn": _withdrawn(manifest),
+        "Rows not kept any more": "; ".join(one.sentence for one in manifest.pruned),
     }
     return [*facts, *(Fact(name, value) for name, value in others.items() if value)]
 
