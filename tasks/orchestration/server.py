@@ -80,6 +80,8 @@ def environment_of(here: Place) -> dict[str, str]:
         "PREFECT_UI_API_URL": given.get("PREFECT_SERVER_UI_API_URL") or "/api",
         # The second UI of 3.8 asks amplitude.com for its settings even where analytics are off.
         "PREFECT_SERVER_UI_V2_ENABLED": "false",
+        # Events go by themselves after seven days; with this, so does what belonged to runs that are gone.
+        "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,orphans",
         # Python would keep back what a log should show at once.
         "PYTHONUNBUFFERED": "1",
     }

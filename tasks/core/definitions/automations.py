@@ -46,6 +46,7 @@ ENDS = (
     "Cancelled",
     "Completed",
     "Crashed",
+    "Differs",
     "DryRun",
     "Failed",
     "NotDelivered",
@@ -53,6 +54,7 @@ ENDS = (
     "OnTime",
     "Paused",
     "Promoted",
+    "Proven",
     "Published",
     "PublishedWithWarnings",
     "Quiet",
@@ -68,7 +70,7 @@ _BEGUN = ("Running", "Retrying", "heartbeat", "Scheduled", "AwaitingConcurrencyS
 # A window that is blocked again by a retry is no news; one that is blocked still, a day later, is worth a reminder.
 _QUIET_SECONDS = 24 * 3600
 # Runs that say nothing of their end by an event of ours, as those of `score` do.
-_WITHOUT_EVENTS = ("monitor", "train")
+_WITHOUT_EVENTS = ("audit", "monitor", "train")
 
 _SUBJECT = "{{ event.payload.job }} {{ event.payload.as_of }}: {{ event.payload.verdict }}"
 _BODY = """\
@@ -157,8 +159,8 @@ def _silent(*, after: Iterable[str], until: Iterable[str], seconds: int) -> dict
 def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:
     return _automation(
         f"alerts to {block}",
-        "A window is blocked, failed, late or missed, its source is late, or the monitor has an alarm: told once a day for "
-        "each window or episode, and kind.",
+        "A window is blocked, failed, late or missed, its source is late, the monitor has an alarm, or an audit found what "
+        "is not as its records say: told once a day for each window or episode, and kind.",
         {
             "posture": "Reactive",
             "match": {"prefect.resource.id": f"{WINDOW}.*", JOB_LABEL: jobs},
@@ -174,7 +176,7 @@ def _alerts(block: str, jobs: list[str]) -> dict[str, Any]:
 def _dead_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
     return _automation(
         f"dead runs to {block}",
-        "A run of `score`, `monitor` or `train` has crashed: it was killed, and could say nothing itself.",
+        "A run of `score`, `audit`, `monitor` or `train` has crashed: it was killed, and could say nothing itself.",
         _ended(("Crashed",), ("score", *_WITHOUT_EVENTS), jobs),
         {"type": "send-notification", "block": block, "subject": _DEAD_SUBJECT, "body": _DEAD_BODY},
     )
@@ -183,7 +185,7 @@ def _dead_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
 def _failed_runs_told(block: str, jobs: list[str]) -> dict[str, Any]:
     return _automation(
         f"failed looks to {block}",
-        "A run of `monitor` or `train` has failed: a job that nobody watches any more raises no alarm.",
+        "A run of `audit`, `monitor` or `train` has failed: a job that nobody watches any more raises no alarm.",
         _ended(("Blocked", "Failed", "TimedOut"), _WITHOUT_EVENTS, jobs),
         {"type": "send-notification", "block": block, "subject": _FAILED_SUBJECT, "body": _FAILED_BODY},
     )

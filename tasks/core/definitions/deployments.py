@@ -37,6 +37,7 @@ _FOR_EACH_JOB = {
     "backfill": "Scores a range of windows, or those that wait for it: ",
     "challenge": "Scores a published window with the challenger too: ",
     "monitor": "Looks at what was published, as labels arrive: ",
+    "audit": "Scores a sample of what was published again, and reports any difference: ",
 }
 _FOR_MODELS = {
     "promote": "Holds a version against production on the same labelled rows, and lets the alias name it.",
@@ -51,6 +52,8 @@ _ENVIRONMENT = {
     "PYTHONSAFEPATH": "1",
 }
 _OF_DEADLINES = "Tells once of each window of which no run has begun in time, or that is not published by its deadline."
+_OF_PRUNE = "Removes what has outlived the retention of the jobs that say so, and lists it of the others."
+_WEEKLY = [{"cron": "0 5 * * 0", "timezone": "UTC"}]
 
 
 def prefect_yaml(jobs: Iterable[Job], version: str, models_pool: str = WORK_POOL) -> str:
@@ -80,6 +83,9 @@ def deployments(jobs: Iterable[Job], models_pool: str = WORK_POOL) -> list[dict[
     made += [_of_job("revisit", job, "Pulls closed windows again: " + job.description) for job in jobs if job.revisit]
     made += [_of_job("train", job, f"Trains {job.model.name}.", pool=models_pool) for job in jobs if job.training]
     made += [_deployment(flow, flow, says, pool=models_pool) for flow, says in _FOR_MODELS.items()]
+    made.append(
+        _deployment("prune", "prune", _OF_PRUNE, queue="low", parameters={"apply": "policy"}, schedules=_WEEKLY)
+    )
     if any(job.schedule for job in jobs):
         made.append(_deployment("deadlines", "deadlines", _OF_DEADLINES, schedules=[{"interval": 300}]))
     return made
@@ -124,6 +130,7 @@ def _schedules(flow: str, job: Job) -> list[dict[str, Any]]:
         "score": job.schedule and job.schedule.cron,
         "revisit": job.revisit and revisit_cron(job.revisit),
         "monitor": job.schedule and job.monitor.cron,
+        "audit": job.schedule and job.audit.cron,
     }
     active = job.schedule.active if job.schedule else True
     cron = crons.get(flow)

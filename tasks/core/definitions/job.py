@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from tasks.core.definitions.auditing import Audit
 from tasks.core.definitions.column_types import parse_type
 from tasks.core.definitions.modelling import Labels, ModelChoice, Promotion, Training, WindowRange
 from tasks.core.definitions.monitoring import Monitor
@@ -64,7 +65,11 @@ class Limits(Definition):
         float, Field(gt=0, le=86_400, description="For one batch, to validate or to score.")
     ] = 600
     isolate: Annotated[
-        Literal["auto", "always"], Field(description="auto: a window of one batch runs in the parent process.")
+        Literal["auto", "always"],
+        Field(
+            description="auto: a window of one batch runs in the parent process, but for a model of which more than "
+            "scikit-learn runs."
+        ),
     ] = "auto"
     wait_for_window: Annotated[
         Length,
@@ -92,6 +97,7 @@ class Job(Operation):
     training: Training | None = None
     promotion: Promotion = Promotion()
     monitor: Monitor = Monitor()
+    audit: Audit = Audit()
 
     @model_validator(mode="after")
     def _check_columns_named(self) -> Self:

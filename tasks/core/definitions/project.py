@@ -42,6 +42,7 @@ _DECIDES_NOTHING: Any = {
     "training": True,
     "promotion": True,
     "monitor": True,
+    "audit": True,
     "model": {"allowed_types"},
     "output": {"latest", "sql"},
     "limits": {"workers", "batch_timeout_seconds", "isolate", "wait_for_window"},
