@@ -1,12 +1,15 @@
 """Every instant at which a run touches the lake, numbered: at one of them the process is killed, or the disk fails.
 
-It is for a process that was forked for it: nothing is put back.
+And every line of our own code that it passes. It is for a process that was forked for it: nothing is put back.
 """
 
 import os
 import pathlib
 import shutil
 import signal
+import sys
+import threading
+from collections import Counter
 from collections.abc import Callable
 
 import pyarrow.parquet as pq
@@ -15,6 +18,8 @@ from tasks.core.storage import system
 
 _READS = ("read_bytes", "open")
 _CHANGES = ("rename", "replace", "unlink", "mkdir", "hardlink_to")
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+_OUR_CODE = (f"{_REPOSITORY}/tasks/", f"{_REPOSITORY}/flows/")
 
 
 class Points:
@@ -63,6 +68,41 @@ def install_faults(root: pathlib.Path, at: int, number: int, *, persistent: bool
     for name in _READS:
         points.before(pathlib.Path, name)
     return points
+
+
+class Lines:
+    """Counts how often each line of our own code is reached, and kills where `line` is reached for the n-th time."""
+
+    def __init__(self, root: pathlib.Path, line: str = "", nth: int = 0) -> None:
+        self._killed_at, self._line, self._left = root.parent / "killed_at", line, nth
+        self._counts: Counter[str] = Counter()
+
+    @property
+    def seen(self) -> list[str]:
+        return [f"{line} {count}" for line, count in sorted(self._counts.items())]
+
+    def trace(self, frame, event, _):
+        """For sys.settrace: of every other code nothing is traced, which would take long."""
+        if not frame.f_code.co_filename.startswith(_OUR_CODE):
+            return None
+        if event == "line":
+            self._reach(f"{frame.f_code.co_filename.removeprefix(f'{_REPOSITORY}/')}:{frame.f_lineno}")
+        return self.trace
+
+    def _reach(self, line: str) -> None:
+        self._counts[line] += 1
+        if line == self._line and self._counts[line] == self._left:
+            with open(self._killed_at, "w") as file:
+                file.write(line)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def install_lines(root: pathlib.Path, line: str = "", nth: int = 0) -> Lines:
+    """SIGKILL before a line of our own code, where it is reached for the n-th time; without one, all are counted."""
+    lines = Lines(root, line, nth)
+    threading.settrace(lines.trace)
+    sys.settrace(lines.trace)
+    return lines
 
 
 def install_three_step_swaps() -> None:

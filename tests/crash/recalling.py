@@ -1,34 +1,26 @@
 """Recalls that are killed, or whose disk fails, and what is left held against a whole recall: the very bytes of the lake."""
 
 import datetime as dt
+import functools
 import json
-import logging
-import os
 import pathlib
-import re
 import shutil
-import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.core import layout
-from tasks.core.errors import LamplighterError
 from tasks.core.runs.publication import recover, staged
 from tasks.core.runs.recalling import recalls
 from tasks.core.runs.recalling.footprint import every_window
 from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
 from tests import recall_scenes as scenes
-from tests.crash.harness import FIRST, SECOND, Broken, Ended, Install, forked
+from tests.crash.harness import DONE, FIRST, SECOND, Broken, Ended, Install, age_what_is_hidden, everything_in, forked
 from tests.crash.points import install_three_step_swaps
 
 DAYS = ("2013-07-01", "2013-07-02", "2013-07-03", "2013-07-04")
 BAD = 3
 _TABLES = (*layout.TABLES, layout.CHALLENGERS)
-# What a killed writer left half written in folders that others write to as well is swept once it is old; the lock of a
-# dead process holds nobody up.
-_LEFT = re.compile(r"locks/|(queue/[^/]+|models/[^/]+/(events|recalls))/\.tmp-[0-9a-f]+$")
 
 
 @dataclass(frozen=True)
@@ -39,16 +31,16 @@ class RecallCase:
     prepare: Callable[[Lake], None]
     three_step_swaps: bool = False
     keep_until_replaced: bool = False
-    rescore: str = ""
 
 
 class RecallBench:
     """One case in a folder of its own: its lake as it was before, whole recalls to compare with, and attempts."""
 
     def __init__(self, case: RecallCase, folder: pathlib.Path) -> None:
-        self.case, self.folder = case, folder
+        self.case, self.name, self.folder = case, case.name, folder
         self._checks = 0
         self.lake = Lake(folder / "lake")
+        self.lake_root = self.lake.root
         case.prepare(self.lake)
         self._before = folder / "before"
         shutil.copytree(self.lake.root, self._before)
@@ -57,8 +49,8 @@ class RecallBench:
         for clock in (FIRST, SECOND):
             self.reset()
             ended = self.attempt(clock)
-            assert ended.outcome == "published", ended
-            self.whole[clock] = self._everything()
+            assert ended.outcome == DONE, ended
+            self.whole[clock] = everything_in(self.lake_root)
             visible = {version for table in _TABLES for version in scenes.seen(self.lake, table)}
             assert case.keep_until_replaced or BAD not in visible
 
@@ -69,7 +61,13 @@ class RecallBench:
 
     def attempt(self, clock: dt.datetime, install: Install | None = None, *, kill_after: float | None = None) -> Ended:
         """Recalls version 3 in a fork; `install` puts points into it, `kill_after` seconds it is killed from outside."""
-        return forked(self.folder, lambda told: _in_child(self.lake, self.case, clock, install, told), kill_after)
+        beforehand = install_three_step_swaps if self.case.three_step_swaps else None
+        act = functools.partial(_recall_once, self.lake, self.case, clock)
+        return forked(self.folder, act, install, kill_after, beforehand=beforehand)
+
+    def worth_killing(self, points: tuple[str, ...]) -> list[int]:
+        """Every change."""
+        return [n for n, point in enumerate(points, 1) if point.startswith("after ")]
 
     def check_visible(self, *, killed_in: str) -> None:
         """What readers see at this instant: of each window and table the bad rows, the good rows, or none; and no row twice."""
@@ -77,14 +75,15 @@ class RecallBench:
             for day in DAYS:
                 files = list(self.lake.path(layout.partition(table, scenes.JOB, day)).rglob("*.parquet"))
                 if len(files) > 1:
-                    raise Broken(f"{self.case.name}, {killed_in}: {table} of {day} has {len(files)} files")
+                    raise Broken(f"{self.name}, {killed_in}: {table} of {day} has {len(files)} files")
         if (rows := self._rows()) != self.published:
-            raise Broken(f"{self.case.name}, {killed_in}: rows are lost or doubled: {rows}, and not {self.published}")
+            raise Broken(f"{self.name}, {killed_in}: rows are lost or doubled: {rows}, and not {self.published}")
 
     def check_recovered(self, *, killed_in: str) -> None:
         """Recalls once more; every second time a run of each window comes first, which ends what it finds."""
-        before = f"{self.case.name}, {killed_in}"
+        before = f"{self.name}, {killed_in}"
         expected = self.whole[FIRST if self._was_recalled() else SECOND]
+        age_what_is_hidden(self.lake_root)
         self._checks += 1
         if self._checks % 2:
             self._check_runs_recover(before)
@@ -107,9 +106,9 @@ class RecallBench:
 
     def _recall_again(self, before: str, expected: dict[str, bytes]) -> None:
         ended = self.attempt(SECOND)
-        if ended.outcome != "published":
+        if ended.outcome != DONE:
             raise Broken(f"{before}: the next recall ended with {ended.outcome}: {ended.text}")
-        found = self._everything()
+        found = everything_in(self.lake_root)
         if differs := sorted(key for key in {*found, *expected} if found.get(key) != expected.get(key)):
             raise Broken(f"{before}: these differ from those of a whole recall: {differs}")
 
@@ -122,34 +121,11 @@ class RecallBench:
         """Every file of rows that lies anywhere, by name: none is ever removed, and none is there twice."""
         return sorted(path.name for path in self.lake.root.rglob("part-*.parquet"))
 
-    def _everything(self) -> dict[str, bytes]:
-        """Every file with its bytes, and every folder, hidden ones too."""
-        found = {}
-        for path in self.lake.root.rglob("*"):
-            key = str(path.relative_to(self.lake.root))
-            if not _LEFT.match(key):
-                found[key] = path.read_bytes() if path.is_file() else b""
-        return found
 
-
-def _in_child(lake: Lake, case: RecallCase, clock: dt.datetime, install: Install | None, told: pathlib.Path) -> None:
-    logging.disable()
-    sys.unraisablehook = lambda _: None
-    os.fsync = lambda _descriptor: None
-    if case.three_step_swaps:
-        install_three_step_swaps()
-    points = install(lake.root) if install else None
-    said: dict[str, object] = {}
-    try:
-        order = scenes.order(BAD, at=clock, keep_until_replaced=case.keep_until_replaced)
-        recalls.check_complete(recalls.recall(lake, order, wait_seconds=0))
-        said["outcome"] = "published"
-    except BaseException as error:
-        said = {"outcome": type(error).__name__, "ours": isinstance(error, LamplighterError)}
-        said["text"] = str(error) if isinstance(error, LamplighterError) else traceback.format_exc()
-    said["points"] = points.seen if points else []
-    with open(told, "w") as file:
-        json.dump(said, file)
+def _recall_once(lake: Lake, case: RecallCase, clock: dt.datetime) -> str:
+    order = scenes.order(BAD, at=clock, keep_until_replaced=case.keep_until_replaced)
+    recalls.check_complete(recalls.recall(lake, order, wait_seconds=0))
+    return DONE
 
 
 def _prepare_good(lake: Lake) -> None:

@@ -72,6 +72,20 @@ class Folder:
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
+    def folder_marks(self, key: str) -> dict[str, str]:
+        """By name, sorted, a mark of each folder in a folder: another one in its place has another mark.
+
+        Its number and the instant of its last change: a number alone is given again when its folder is gone.
+        """
+        with lake_errors("list", self.path(key)):
+            try:
+                with os.scandir(self.path(key)) as found:
+                    folders = [one for one in found if not one.name.startswith(".") and one.is_dir()]
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+            marks = {one.name: _mark(one) for one in folders}
+        return {name: mark for name, mark in sorted(marks.items()) if mark}
+
     def files(self, key: str = "") -> list[str]:
         """The keys of all files below a folder, sorted."""
         found = []
@@ -80,6 +94,30 @@ class Folder:
                 below = Path(folder).relative_to(self.root)
                 found += [str(below / name) for name in names]
         return sorted(found)
+
+    def sizes_bytes(self, key: str) -> dict[str, int]:
+        """The size of a file, or of every file below a folder, hidden ones too; nothing where there is neither."""
+        path = self.path(key)
+        with lake_errors("look at", path):
+            found = [path] if path.is_file() else [self.root / name for name in self.files(key)]
+            sizes = {str(one.relative_to(self.root)): _size_bytes(one) for one in found}
+        return {name: size for name, size in sizes.items() if size is not None}
+
+    def litter_bytes(self, key: str, *, idle_seconds: float) -> dict[str, int]:
+        """What `sweep` would remove below a folder, each with the bytes in it."""
+        found: dict[str, int] = {}
+        with lake_errors("list", self.path(key)):
+            for folder, folders, names in os.walk(self.path(key), onerror=_raise_unless_missing):
+                hidden = [name for name in (*folders, *names) if name.startswith(_HIDDEN)]
+                folders[:] = [name for name in folders if name not in hidden]
+                for path in (Path(folder, name) for name in hidden if _is_idle(Path(folder, name), idle_seconds)):
+                    below = str(path.relative_to(self.root))
+                    found[below] = sum(self.sizes_bytes(below).values())
+        return found
+
+    def is_idle(self, key: str, *, seconds: float) -> bool:
+        """Whether a file is there that nobody has written to for so long."""
+        return _is_idle(self.path(key), seconds)
 
     def size_bytes(self, key: str) -> int:
         with lake_errors("look at", self.path(key)):
@@ -133,7 +171,7 @@ class Lake(Folder):
         """Adds to the end of a scratch file. Not flushed, and not one step: for what the next run throws away."""
         target = self.path(key)
         with lake_errors("write", target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            system.make_folder(target.parent, self.root)
             with target.open("ab") as file:
                 file.write(data)
         system.after_change("append", key)
@@ -176,7 +214,7 @@ class Lake(Folder):
         if new.exists() and not old.exists():
             return
         with lake_errors("move", new):
-            new.parent.mkdir(parents=True, exist_ok=True)
+            system.make_folder(new.parent, self.root)
             system.rename_no_replace(old, new)
             system.flush_folder(new.parent)
             system.flush_folder(old.parent)
@@ -200,7 +238,7 @@ class Lake(Folder):
         """
         new, old = self.path(prepared), self.path(target)
         with lake_errors("publish", old):
-            old.parent.mkdir(parents=True, exist_ok=True)
+            system.make_folder(old.parent, self.root)
             atomic = True
             if not old.exists():
                 new.rename(old)
@@ -236,12 +274,17 @@ class Lake(Folder):
                 path.unlink(missing_ok=True)
         system.after_change("remove", key)
 
+    def remove_empty(self, key: str) -> None:
+        """Removes a folder in which nothing is. Whoever calls keeps others from writing into it."""
+        with contextlib.suppress(OSError):
+            self.path(key).rmdir()
+
     @contextlib.contextmanager
     def lock(self, key: str, *, holder: str, wait_seconds: float = 0) -> Iterator[None]:
         """Holds the lock of this name; WindowBusy, with the holder, when another process does. Frees itself on death."""
         path = self.path(key)
         with lake_errors("lock", path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            system.make_folder(path.parent, self.root)
             descriptor = locks.acquire(path, wait_seconds=wait_seconds)
         try:
             with lake_errors("lock", path):
@@ -255,8 +298,8 @@ class Lake(Folder):
                 path.unlink(missing_ok=True)
             os.close(descriptor)
 
-    def sweep(self, key: str, *, idle_seconds: float = 0) -> None:
-        """Removes what killed writers left under hidden names below a folder that this run has locked.
+    def sweep(self, key: str, *, idle_seconds: float = 0, below: bool = True) -> None:
+        """Removes what killed writers left under hidden names in a folder that this run has locked, and `below` it.
 
         Of a folder that others write to as well: what nobody has touched for so long.
         """
@@ -268,17 +311,35 @@ class Lake(Folder):
             for name in [n for n in folders if n.startswith(_HIDDEN)]:
                 if _is_idle(Path(folder, name), idle_seconds):
                     shutil.rmtree(Path(folder, name), ignore_errors=True)
+            if not below:
+                return
 
     @contextlib.contextmanager
     def _hidden_beside(self, target: Path) -> Iterator[Path]:
         hidden = target.with_name(f"{_HIDDEN}{uuid.uuid4().hex}")
         with lake_errors("write", target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            system.make_folder(target.parent, self.root)
         try:
             yield hidden
         finally:
             with lake_errors("write", target):
                 hidden.unlink(missing_ok=True)
+
+
+def _size_bytes(path: Path) -> int | None:
+    try:
+        return path.lstat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _mark(folder: os.DirEntry[str]) -> str:
+    """Nothing, of a folder that has gone since it was listed."""
+    try:
+        stat = folder.stat()
+    except FileNotFoundError:
+        return ""
+    return f"{stat.st_ino} {stat.st_ctime_ns}"
 
 
 def _is_idle(path: Path, seconds: float) -> bool:

@@ -73,6 +73,23 @@ def flush_file(path: Path) -> None:
 flush_folder = flush_file  # A folder is flushed as a file is: its descriptor, opened for reading.
 
 
+def make_folder(path: Path, root: Path) -> None:
+    """The folder with all above it below `root`, each flushed into the one above: else a loss of power takes it, and what
+    was flushed in it.
+    """
+    try:
+        path.mkdir(parents=path == root)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    except FileNotFoundError:
+        make_folder(path.parent, root)
+        make_folder(path, root)
+    else:
+        if path != root:
+            flush_folder(path.parent)
+
+
 def _renameat2(old: Path, new: Path, flags: int) -> int:
     """The errno of renameat2(2), or 0. ENOSYS where the C library or the kernel does not know it."""
     # The C library that this process runs on: looking it up by name would start other processes.
