@@ -37,7 +37,7 @@ bench-monitors: $(VENV)/.bench $(PEERS)/.peers ## Beside Evidently and NannyML o
 
 peers: $(PEERS)/.peers ## The environment of Evidently and NannyML, which run on pandas 2
 
-crash: $(VENV)/.dev ## Kills a run at over a thousand instants, and lets its disk fail at hundreds
+crash: $(VENV)/.dev ## Kills what changes a lake at two thousand instants, and lets its disk fail at as many
 	$(BIN)/python -m tests.crash
 
 soak: $(VENV)/.extras ## The tests that take long: forty jobs, backfills cancelled and killed, crash tests in full

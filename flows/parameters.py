@@ -146,4 +146,29 @@ StopAfter = Annotated[
 KeepUntilReplaced = Annotated[
     bool, Says("Leave what readers see until a backfill has scored each window again, in its place.")
 ]
+AnyJob = Annotated[
+    str, Field(pattern=rf"^({_NAME})?$"), Says("The job: the name of its file in `deployments/jobs`. Empty: every job.")
+]
+ApplyRetention = Annotated[
+    Literal["no", "policy", "yes"],
+    Says(
+        "Whether what has outlived its retention is removed. `no`: it is listed. `policy`: it is removed of the jobs whose "
+        "`retention.apply` says so, and listed of the others. `yes`: it is removed."
+    ),
+]
 PlanOnly = Annotated[bool, Says("Say what would be done, and change nothing.")]
+AuditedWindows = Annotated[
+    tuple[Annotated[str, Field(pattern=rf"^{_LABEL}$")], ...],
+    Field(max_length=1000),
+    Says("Only these windows, each as `2013-07-01`. Empty: every window of the job."),
+]
+AuditedRows = Annotated[
+    int,
+    Field(ge=0, le=100_000_000),
+    Says("So many published rows at the least are scored again, in whole batches. 0: as many as the job says."),
+]
+Seed = Annotated[
+    str,
+    Field(pattern=r"^\d{0,18}$"),
+    Says("The seed of the draws, a whole number: the same draws again. Empty: of the job and the day."),
+]

@@ -8,7 +8,7 @@ from tasks.approve import agreed, check_answerable
 from tasks.core.runs.promotions import Promoted
 from tasks.outcome import told_as_state
 from tasks.promote import judge, look, move_alias, refuse, show
-from tasks.report_model import report_model
+from tasks.report_model import model_reported, report_model
 from tasks.watch import watched
 
 
@@ -23,7 +23,7 @@ def promote(
     force: Force = False,
 ) -> Promoted:
     """Holds a version against production on the same labelled rows, and lets the alias name it if it passes."""
-    with watched(model, f"version {version}"):
+    with watched(model, f"version {version}"), model_reported(model):
         candidacy = look(model, version, alias, job)
         check_answerable(candidacy)
         verdict = show(judge(candidacy))

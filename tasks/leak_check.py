@@ -172,6 +172,8 @@ def _then(lake: Lake, job: Job, as_of: str | None) -> tuple[Manifest, SnapshotRe
     if as_of is not None:
         manifest = published_manifest(lake, job.job, job.window.parse(as_of).as_of)
         found = _with_snapshot(lake, manifest)
+        if found is None and manifest is not None and manifest.pruned:
+            raise snapshot.gone(manifest)
     else:
         published = (published_manifest(lake, job.job, label) for label in as_of_labels(lake, job.job))
         found = next((one for manifest in published if (one := _with_snapshot(lake, manifest))), None)

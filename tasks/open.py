@@ -20,7 +20,7 @@ from tasks.core.rows import snapshot
 from tasks.core.runs import dry_run
 from tasks.core.runs.acceptance import last_blocked
 from tasks.core.runs.asked import Asked
-from tasks.core.runs.manifest import Trigger
+from tasks.core.runs.manifest import Manifest, Trigger
 from tasks.core.runs.publication import recover
 from tasks.core.runs.run import (
     Run,
@@ -166,12 +166,22 @@ def _planned(
     folder = layout.dry_run if trigger.kind == "dry_run" else layout.workspace
     new = folder(job.job, window.as_of, pulling_name(plan))
     # A dry run is never resumed, and resumes nothing.
-    workspace = new if trigger.kind == "dry_run" else _resumable(lake, job.job, window.as_of, plan, trigger) or new
-    return Run(lake, project, definition, window, model, plan_key=plan, workspace=workspace, started_at=started_at)
+    found = None if trigger.kind == "dry_run" else _resumable(lake, job.job, window.as_of, plan, trigger)
+    return Run(
+        lake,
+        project,
+        definition,
+        window,
+        model,
+        plan_key=plan,
+        workspace=found.workspace if found else new,
+        started_at=started_at,
+        takes_over=found is not None and found.state == "running",
+    )
 
 
-def _resumable(lake: Lake, job: str, as_of: str, plan: str, trigger: Trigger) -> str | None:
-    """The unfinished workspace with the same plan and a complete snapshot, the last one first.
+def _resumable(lake: Lake, job: str, as_of: str, plan: str, trigger: Trigger) -> Manifest | None:
+    """The record of the unfinished workspace with the same plan and a complete snapshot, the last one first.
 
     A blocked run is not resumed: its data was judged, and whoever scores again wants the mended data. What one run
     accepts, another does not.
@@ -183,9 +193,8 @@ def _resumable(lake: Lake, job: str, as_of: str, plan: str, trigger: Trigger) ->
         if set(one.trigger.accept) == set(trigger.accept)
     ]
     for one in sorted(candidates, key=lambda manifest: manifest.started_at, reverse=True):
-        workspace = layout.workspace(job, as_of, one.run_id)
-        if snapshot.read_record(lake, workspace):
-            return workspace
+        if snapshot.read_record(lake, layout.workspace(job, as_of, one.run_id)):
+            return one
     return None
 
 

@@ -8,9 +8,12 @@ NothingToDo            COMPLETED  all is as it was asked for; Unchanged: a windo
 DryRun                 COMPLETED  everything was done but publishing: nothing that readers see has changed
 OnTime, WindowsLate    COMPLETED  of `deadlines`: whether any window is past its deadline. Looking at them went well
 Quiet, Alarm           COMPLETED  of `monitor`: whether what was published differs from what is usual. The look went well
+Proven                 COMPLETED  of `audit`: what readers see is what the records say, as far as it was looked at
 Promoted               COMPLETED  of `promote`: an alias has moved
+Pruned, NothingPruned  COMPLETED  of `prune`: whether anything that had outlived its retention was removed
 Blocked                FAILED     a gate said no: nothing that readers see has changed
 SourceLate             FAILED     the source was not ready in time: nothing was pulled
+Differs                FAILED     of `audit`: something is not as its records say. Nothing was changed
 NotDelivered           FAILED     the rows are what readers of the lake see, and the job's database does not have them
 Failed                 FAILED     something broke: nothing that readers see has changed
 Cancelled, Crashed                Prefect's own: somebody cancelled it; its process was killed
@@ -34,7 +37,7 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
 from tasks.core import logs
-from tasks.core.errors import Blocked, LamplighterError, NotDelivered, NothingToDo, SourceLate, WindowFinished
+from tasks.core.errors import Blocked, Differs, LamplighterError, NotDelivered, NothingToDo, SourceLate, WindowFinished
 from tasks.core.logs import log
 from tasks.core.runs.manifest import Manifest
 from tasks.orchestration.quiet import say_it_once
@@ -96,7 +99,7 @@ def failed_state(error: LamplighterError) -> Any:
 
 
 def _failed_name(error: LamplighterError) -> str:
-    if isinstance(error, (SourceLate, NotDelivered)):
+    if isinstance(error, (SourceLate, NotDelivered, Differs)):
         return type(error).__name__
     return "Blocked" if isinstance(error, Blocked) else "Failed"
 

@@ -14,14 +14,16 @@ from tasks.core import layout, logs, progress
 from tasks.core.definitions import schema_changes
 from tasks.core.definitions.schema_changes import SourceColumns
 from tasks.core.errors import SchemaBlocked, WindowBlocked, WindowFinished
+from tasks.core.logs import log
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.reasons import REJECTS_SCHEMA
 from tasks.core.runs.compared import are_same, changes_since, note_looked_at
 from tasks.core.runs.manifest import KeyDigests, Manifest, RowCounts, SchemaChangeRecord, SnapshotRecord
 from tasks.core.runs.publication import is_visible
-from tasks.core.runs.retained import retained_snapshot
+from tasks.core.runs.retained import retained_snapshot, why_pruned
 from tasks.core.runs.run import (
     Run,
+    has_manifest,
     manifest_of,
     published_before,
     published_manifest,
@@ -30,6 +32,7 @@ from tasks.core.runs.run import (
     run_id_of,
     write_manifest,
 )
+from tasks.core.runs.seal import seal_of
 from tasks.core.source import open_window, retry
 from tasks.secrets import secret_address
 from tasks.stage import Stage
@@ -110,6 +113,7 @@ def _batches(
             kept = [reason["kind"] == "not_convertible" for reason in earlier["reason"].to_pylist() if reason]
             yield file.iter_batches(run.job.limits.batch_rows), earlier.filter(np.array(kept, dtype=bool)), ()
         return
+    _say_pruned(run)
     with open_window(run.definition, run.window, project=run.project, read_block=secret_address) as stream:
         columns.begin(stream.names)
         yield columns.watch(stream), None, stream.extra
@@ -145,6 +149,12 @@ def _last_known(run: Run) -> tuple[dict[str, str], str | None]:
     return {}, None
 
 
+def _say_pruned(run: Run) -> None:
+    """Whoever asked for the kept snapshot is to know that it is the source which is read."""
+    if manifest_of(run).trigger.from_snapshot and (why := why_pruned(run)):
+        log.warning("%s is pulled from its source: %s", run.name, why)
+
+
 def _record_origin(run: Run, workspace: str) -> None:
     trigger = manifest_of(run).trigger
     record(run, trigger=trigger.model_copy(update={"snapshot_of": workspace.rpartition("/")[2]}))
@@ -159,7 +169,7 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
     named = run.under(f"{run.folder}/{run_id}")
     if named.workspace == run.workspace:
         return run
-    if snapshot.read_record(run.lake, named.workspace) is not None:
+    if _is_as_it_was_left(named) or _stands_without_snapshot(named):
         return _taken_up(run, named)
     record(run, run_id=run_id)
     run.lake.remove(named.workspace)
@@ -167,11 +177,33 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
     return named
 
 
+def _is_as_it_was_left(named: Run) -> bool:
+    """Whether the earlier workspace can be taken up: its snapshot by its bytes, its record by its seal.
+
+    What was damaged or edited there gives way to what was pulled now: nothing is scored from it.
+    """
+    found = snapshot.read_record(named.lake, named.workspace)
+    if found is None or not has_manifest(named.lake, named.workspace):
+        return False
+    key, record = named.key(snapshot.SNAPSHOT), named.lake.read_bytes(named.key("manifest.json"))
+    is_same = named.lake.exists(key) and named.lake.sha256(key) == found.sha256
+    return is_same and not seal_of(record).is_broken
+
+
+def _stands_without_snapshot(named: Run) -> bool:
+    """Whether readers see what this run published, though retention took its snapshot: its record must not go as well."""
+    if not has_manifest(named.lake, named.workspace):
+        return False
+    earlier = manifest_of(named)
+    return bool(earlier.pruned) and earlier.is_published and is_visible(named.lake, earlier, layout.PREDICTIONS)
+
+
 def _taken_up(run: Run, named: Run) -> Run:
     """The earlier workspace of the same run id, unless what it published stands as it should: then all is done."""
     fresh, earlier = manifest_of(run), manifest_of(named)
     run.lake.remove(run.workspace)
-    if earlier.is_published and is_visible(run.lake, earlier, layout.PREDICTIONS):
+    tables = (layout.PREDICTIONS,) if earlier.pruned else layout.TABLES
+    if earlier.is_published and all(is_visible(run.lake, earlier, table) for table in tables):
         raise WindowFinished(
             f"{run.name} was pulled again: the same {earlier.rows.pulled:,} rows, for the same model and code",
             state=f"what run {earlier.run_id} published is what this run would write, and stands",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+from prefect.runtime import flow_run
+
 from tasks.core import provenance
 from tasks.core.runs.recalling import recalls, rollback
 from tasks.core.runs.recalling.recalls import Order, Recall
@@ -43,7 +45,9 @@ def recall_version(model: str, version: int, reason: str, keep_until_replaced: b
 def roll_alias_back(model: str, reason: str, alias: str) -> RolledBack:
     """Lets an alias name the version before again, and says what the version it left has written."""
     lake, now = Lake(Settings().lake), dt.datetime.now(dt.UTC)
-    return rollback.roll_back(lake, model, alias, reason=reason, at=now, by=provenance.actor())
+    # Prefect runs a crashed run again under its own id.
+    run = str(flow_run.id) if flow_run.id else None
+    return rollback.roll_back(lake, model, alias, reason=reason, at=now, by=provenance.actor(), run=run)
 
 
 foresee = Stage("Look up what the version wrote", foresee_recall)

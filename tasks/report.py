@@ -11,8 +11,11 @@ from dataclasses import replace
 from prefect.exceptions import MissingContextError
 
 from tasks.core import layout, pages
+from tasks.core.auditing import keeping as audits
+from tasks.core.auditing.records import Standing
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
+from tasks.core.definitions.retention import FOR_EVER
 from tasks.core.delivery import state as delivery
 from tasks.core.errors import LakeCorrupt, LakeError, WindowBusy, WindowFinished
 from tasks.core.home import alone, newest_to_show, point, write_home
@@ -23,6 +26,7 @@ from tasks.core.monitoring.rhythm import unit_of
 from tasks.core.pages.verdicts import headline
 from tasks.core.performance import tables
 from tasks.core.profiles.figures import Figures
+from tasks.core.pruning.records import Pruned
 from tasks.core.rows import contract, quarantine
 from tasks.core.runs import challenger, latest
 from tasks.core.runs import dry_run as dry_runs
@@ -77,7 +81,9 @@ def write_report(job: str, as_of: str, *, dry_run: bool = False) -> str | None:
     if not dry_run:
         _write_index(lake, definition, monitored)
         write_home(lake, project, now=_now())
-    lake.sweep("reports", idle_seconds=_HALF_WRITTEN_SECONDS)
+    # Not below: of a year of hourly windows of forty jobs each run would walk through all pages.
+    for folder in ("reports", f"reports/{job}"):
+        lake.sweep(folder, idle_seconds=_HALF_WRITTEN_SECONDS, below=False)
     # Last: where it stands, all of them were written.
     page = _page(job, as_of, dry_run=dry_run)
     lake.write_bytes(page, _window_html(lake, definition, manifest, monitored).encode())
@@ -114,6 +120,24 @@ def write_look(job: str, windows: Sequence[str]) -> None:
                 show_look(lake, found)
 
 
+def write_lists(pruned: Sequence[Pruned]) -> None:
+    """The lists of windows of the jobs of which anything was removed: their pages may be gone."""
+    settings = Settings()
+    lake, project = Lake(settings.lake), Project(Folder(settings.project))
+    for name in sorted({one.job for one in pruned if one.job and one.applied and one.count}):
+        with _warned(name):
+            _write_index(lake, project.load(name).job, _monitored(lake, name))
+
+
+def write_audit(job: str) -> None:
+    """After an audit: the job's index and the list of jobs."""
+    settings = Settings()
+    lake, project = Lake(settings.lake), Project(Folder(settings.project))
+    with _warned(job):
+        _write_job_pages(lake, project.load(job).job, ())
+        write_home(lake, project, now=_now())
+
+
 @contextlib.contextmanager
 def _warned(what: str) -> Iterator[None]:
     try:
@@ -142,6 +166,15 @@ def _monitored(lake: Lake, job: str) -> Monitored | None:
         return keeping.newest_monitored(lake, job)
     except LakeCorrupt as error:
         log.warning("The pages of %s are drawn without what was found by `monitor`: %s", job, error)
+        return None
+
+
+def _audit(lake: Lake, job: str) -> Standing | None:
+    """What the last audit has found; one that cannot be read takes no page away."""
+    try:
+        return audits.standing(lake, job)
+    except LakeCorrupt as error:
+        log.warning("The page of %s is drawn without its audit: %s", job, error)
         return None
 
 
@@ -197,8 +230,8 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest, monitored: Monitored 
         monitoring=_monitoring(lake, job, manifest, monitored),
         index_href="index.html",
         docs_href=_name(docs) if manifest.suite and lake.exists(docs) else None,
-        previous=_link(job, labels[here - 1]) if here else None,
-        next=_link(job, labels[after]) if after < len(labels) else None,
+        previous=_link(lake, job, labels[here - 1]) if here else None,
+        next=_link(lake, job, labels[after]) if after < len(labels) else None,
     )
     return pages.render_window(page)
 
@@ -241,6 +274,7 @@ def _index_html(lake: Lake, job: Job, monitored: Monitored | None) -> str:
             monitored=monitored,
             has_labels=job.labels is not None,
             main_metric=job.promotion.metric or "",
+            audit=_audit(lake, job.job),
         )
     )
 
@@ -266,7 +300,12 @@ def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
 
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
     found = [newest_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
-    return [replace(point(one), unit=unit_of(job.window, one.as_of)) for one in found if one is not None]
+    points = [replace(point(one), unit=unit_of(job.window, one.as_of)) for one in found if one is not None]
+    if job.retention.reports == FOR_EVER:
+        return points
+    kept = set(lake.names(f"reports/{job.job}"))
+    # The page of the newest is about to be written where it is not there.
+    return [one if one.href in kept else replace(one, href=None) for one in points[:-1]] + points[-1:]
 
 
 def _now() -> dt.datetime:
@@ -296,8 +335,11 @@ def _others(lake: Lake, job: Job) -> pages.OtherTables:
     )
 
 
-def _link(job: Job, as_of: str) -> pages.Link:
-    return pages.Link(as_of, _name(layout.window_page(job.job, as_of)))
+def _link(lake: Lake, job: Job, as_of: str) -> pages.Link | None:
+    """The page of a window, unless retention may have taken it."""
+    page = layout.window_page(job.job, as_of)
+    is_there = job.retention.reports == FOR_EVER or lake.exists(page)
+    return pages.Link(as_of, _name(page)) if is_there else None
 
 
 def _name(key: str) -> str:
@@ -311,4 +353,6 @@ def _write_artifacts(lake: Lake, page: str, manifest: Manifest) -> None:
 
 report = Stage("Write the report", write_report)
 report_again = Stage("Write the reports of the windows", write_reports)
+report_pruned = Stage("Write the lists of windows", write_lists)
 report_look = Stage("Write the pages", write_look)
+report_audit = Stage("Write the pages", write_audit)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 from tasks.core import layout
+from tasks.core.errors import NothingToDo
 from tasks.core.logs import log
 from tasks.core.models.registry import Registry
 from tasks.core.pages import ModelPage, render_model
@@ -10,14 +14,29 @@ from tasks.core.settings import Settings
 from tasks.core.storage import Lake
 from tasks.stage import Stage
 
+_HALF_WRITTEN_SECONDS = 3600.0
+
 
 def write_model_page(name: str) -> None:
     """A page that cannot be drawn undoes nothing: the change stands, and the next one draws it again."""
     try:
         lake = Lake(Settings().lake)
-        lake.write_bytes(layout.model_page(name), model_html(Registry(lake), name).encode())
+        page = layout.model_page(name)
+        lake.write_bytes(page, model_html(Registry(lake), name).encode())
+        # The pages of verdicts are written beside it; none takes an hour.
+        lake.sweep(page.rpartition("/")[0], idle_seconds=_HALF_WRITTEN_SECONDS)
     except Exception as error:  # noqa: BLE001
         log.warning("The page of the model %s was not written: %s", name, error)
+
+
+@contextlib.contextmanager
+def model_reported(name: str) -> Iterator[None]:
+    """A change that was killed before its page was written is asked for again, and finds that there is nothing to do."""
+    try:
+        yield
+    except NothingToDo:
+        report_model(name)
+        raise
 
 
 def model_html(registry: Registry, name: str) -> str:

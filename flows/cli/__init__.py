@@ -35,6 +35,7 @@ def _options(
 def main() -> None:
     """Runs a command. Exit codes: 0 published or fine, 3 blocked, 2 usage or definition error, 1 failure."""
     from flows.cli import (  # noqa: F401, PLC0415
+        audit,
         automations,
         backfill,
         challenge,
@@ -51,6 +52,7 @@ def main() -> None:
         monitor,
         pages,
         promote,
+        prune,
         quarantine,
         recall,
         register,

@@ -229,6 +229,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
                 f"digest {manifest.snapshot.digest[:16]}, complete at {manifest.snapshot.complete_at:%Y-%m-%d %H:%M:%S} UTC",
             )
         )
+    facts += [("", f"its rows are not kept any more: {one.sentence}") for one in manifest.pruned]
     return [*facts, *((f"{table} file", file.key) for table, file in manifest.files.items())]
 
 

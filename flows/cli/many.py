@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.run import run_flow
-from tasks.core.errors import Incomplete, LamplighterError, NotDelivered, PartlyBlocked
+from tasks.core.errors import Differs, Incomplete, LamplighterError, NotDelivered, PartlyBlocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ def summary_of(module: str, name: str, *arguments: object, debug: bool) -> tuple
     """What a flow over many windows did; also where some of them are not done, with the error that says so."""
     try:
         return run_flow(module, name, *arguments, debug=debug), None
-    except (Incomplete, NotDelivered, PartlyBlocked) as error:
+    except (Differs, Incomplete, NotDelivered, PartlyBlocked) as error:
         return error.summary, error
 
 

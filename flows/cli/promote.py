@@ -43,6 +43,7 @@ def promote(
         if isinstance(promoted, NothingToDo):
             raise promoted
     except NothingToDo as nothing:
+        _draw_page_again(model)
         echo_json(_as_dict(None, nothing)) if as_json else paragraph(str(nothing))
     except LamplighterError as error:
         _refused(error, as_json=as_json)
@@ -55,6 +56,13 @@ def _considered(model: str, version: int, alias: str, job: str) -> Candidacy:
     from tasks.core.models.gate.candidacy import consider  # noqa: PLC0415
 
     return consider(the_registry(), the_project(), model, version, alias, job)
+
+
+def _draw_page_again(model: str) -> None:
+    """A promotion that was killed before the model's page was written is typed again, and finds nothing else to do."""
+    from tasks.report_model import write_model_page  # noqa: PLC0415
+
+    write_model_page(model)
 
 
 def _tell_beforehand(candidacy: Candidacy) -> None:

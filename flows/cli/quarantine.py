@@ -80,6 +80,8 @@ def _tell(manifest: Manifest, groups: list[ReasonGroup]) -> None:
         f"{manifest.job} {manifest.as_of}: {verdict_in_words(manifest)}. "
         f"{counts.quarantined:,} of {counts.pulled:,} rows are in quarantine."
     )
+    if manifest.pruned and not manifest.is_published:
+        paragraph(f"The rows are not kept any more: {manifest.pruned[-1].sentence}.")
     for group in groups:
         console.print()
         paragraph(f"{group.rows:,} x {group.reason}")

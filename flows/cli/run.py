@@ -53,7 +53,12 @@ def score(
     context: typer.Context,
     job: JobArgument,
     as_of: ScheduledAsOf = SCHEDULED,
+    *,
     rescore: Annotated[str, typer.Option(help="Why a published window is pulled and scored again.")] = "",
+    from_snapshot: Annotated[
+        bool,
+        typer.Option("--from-snapshot", help="Read the snapshot that was kept, where there is one, not the source."),
+    ] = False,
     accept: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,7 +76,11 @@ def score(
     from tasks.core.runs.asked import Asked  # noqa: PLC0415
 
     asked = Asked(
-        rescore=rescore, accept=tuple(accept or ()), reason=_reason_to_accept(accept, reason), dry_run=dry_run
+        rescore=rescore,
+        from_snapshot=from_snapshot,
+        accept=tuple(accept or ()),
+        reason=_reason_to_accept(accept, reason),
+        dry_run=dry_run,
     )
     as_of = scheduled_window(job, dt.datetime.now(dt.UTC)) if as_of == SCHEDULED else as_of
     manifest, error = run_score(job, as_of, asked, debug=bool(context.obj), show_progress=not as_json)
@@ -91,6 +100,8 @@ def _tell(manifest: Manifest | None, error: LamplighterError | None) -> None:
 
     if error is None and manifest is not None:
         paragraph(published_sentence(manifest))
+        if manifest.trigger.from_snapshot and manifest.trigger.snapshot_of is None:
+            paragraph("No snapshot of it is kept (any more): it was pulled from its source.")
         if not manifest.is_dry_run:
             _tell_delivery(manifest)
             paragraph(f"Next: {_after(manifest)}")

@@ -37,7 +37,7 @@ def status(
     """Say how the jobs stand: what is late, blocked, failed or killed, what readers see, which alarms stand, what to type next.
 
     Reads the lake and the project alone. Exit code 0: all is well, also where an alarm of the monitor stands. 3: something is blocked, late, missed or waits to be
-    scored again. 1: a run failed, was killed or was not delivered, or a job or a record cannot be
+    scored again, or the last audit found what is not as its records say. 1: a run failed, was killed or was not delivered, or a job or a record cannot be
     read. 2: there is no such job or owner.
     """
     from tasks.core.runs.status import exit_code, status_of  # noqa: PLC0415
@@ -147,7 +147,11 @@ def _tell(one: JobStatus) -> None:
     if one.problem:
         paragraph(f"{one.job}{owner}: {one.problem}")
         return
-    state = ", ".join(dict.fromkeys(window.kind for window in one.windows)) or "well"
+    kinds = [
+        *(window.kind for window in one.windows),
+        *(["not as its records say"] if one.audit_findings_count else []),
+    ]
+    state = ", ".join(dict.fromkeys(kinds)) or "well"
     paragraph(f"{one.job}{owner}: {state}. {_seen(one)}{_at_work(one)}")
     groups = list(_groups(one.windows))
     for group in groups[-_MOST_SHOWN:]:
@@ -158,10 +162,24 @@ def _tell(one: JobStatus) -> None:
         paragraph(f"  Next: {step}")
     if one.alarms:
         paragraph(f"  {_alarms_in_words(one)}")
+    _tell_audit(one)
     if one.look_missed:
         paragraph(
             f"  not watched: the last look was on {one.looked_at}, and the flow `monitor` was due at "
             f"{one.look_missed:%Y-%m-%d %H:%M} UTC. Next: lamplighter monitor {one.job}"
+        )
+
+
+def _tell_audit(one: JobStatus) -> None:
+    """What the last audit has found: the first of it, and the command for more."""
+    if one.audit_findings:
+        first, more = one.audit_findings[0], one.audit_findings_count - 1
+        others = f" And {more} more: lamplighter audit {one.job}." if more else ""
+        paragraph(f"  audit of {one.audited_on}: {first.sentence}. Next: {first.next_step}.{others}")
+    if one.audit_missed:
+        paragraph(
+            f"  not audited: the last audit was on {one.audited_on}, and the flow `audit` was due at "
+            f"{one.audit_missed:%Y-%m-%d %H:%M} UTC. Next: lamplighter audit {one.job}"
         )
 
 
@@ -213,11 +231,13 @@ def _summary(found: Sequence[JobStatus]) -> str:
         )
         return f"{len(found)} job{'s' if len(found) != 1 else ''}, and {well}."
     failed = sum(one.exit_code == 1 for one in troubled)
+    audited = sum(one.exit_code != 1 and not one.windows for one in troubled)
     parts = [
         f"{count} {what}"
         for count, what in (
             (failed, "failed, killed, undelivered or unreadable"),
-            (len(troubled) - failed, "blocked or late"),
+            (len(troubled) - failed - audited, "blocked or late"),
+            (audited, "not as its records say"),
         )
         if count
     ]

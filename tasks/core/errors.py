@@ -20,10 +20,13 @@ LamplighterError                       exit  what happened
 ├── SourceError                         1    the source could not be read
 ├── LakeError                           1    the lake could not be read or written
 │   ├── LakeFull                             no space left
-│   └── LakeCorrupt                          a file is not what its record says
+│   ├── LakeCorrupt                          a file is not what its record says
+│   └── SnapshotGone                         retention has removed the rows that a run pulled
 ├── WorkerError                         1    a child process died or overran its time limit
+│   └── ChildDied                            it died: of a signal, or by its own hand
 ├── OrchestrationError                  1    the Prefect server did not answer, or one of its processes would not run
 ├── NotDelivered                        1    a window is published, and the job's database does not have its rows
+├── Differs                             3    an audit found what is not as its records say; nothing was changed
 ├── ChallengerFailed                    1    the challenger did not score a window; production's rows stand
 └── NotConserved                        1    rows in and rows out differ: nothing was published
 """
@@ -157,8 +160,21 @@ class LakeCorrupt(LakeError):
     """A file in the lake is not what its record says."""
 
 
+class SnapshotGone(LakeError):
+    """Retention has removed the rows that a run pulled: what needs them cannot be done."""
+
+
 class WorkerError(LamplighterError):
     """A child process died, or overran its time limit."""
+
+
+class ChildDied(WorkerError):
+    """A child process died; `how` is the signal or the exit code."""
+
+    how: str = "unknown"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (*super().__reduce__(), {"how": self.how})
 
 
 class OrchestrationError(LamplighterError):
@@ -171,6 +187,13 @@ class NotDelivered(LamplighterError):
     `summary` is the record of a recall whose windows it speaks of.
     """
 
+    summary: object = None
+
+
+class Differs(LamplighterError):
+    """What readers see, or what it was made of, is not as its records say; `summary` is the audit's record."""
+
+    exit_code = 3
     summary: object = None
 
 

@@ -11,9 +11,10 @@ SOURCE_LATE = "lamplighter.source.late"
 DEGRADED = "lamplighter.performance.degraded"
 DRIFTED = "lamplighter.data.drifted"
 LABELS_LATE = "lamplighter.labels.late"
+AUDIT_FAILED = "lamplighter.audit.failed"
 
 # What the people are told whom a job's `alerts` name: of a window, and of a job's episodes, which the monitor finds.
-ALARMS = (BLOCKED, FAILED, LATE, MISSED, SOURCE_LATE, DEGRADED, DRIFTED, LABELS_LATE)
+ALARMS = (BLOCKED, FAILED, LATE, MISSED, SOURCE_LATE, DEGRADED, DRIFTED, LABELS_LATE, AUDIT_FAILED)
 # By the kind of episode, as records.Alarm has it.
 EPISODES = {"degraded": DEGRADED, "drifted": DRIFTED, "labels_late": LABELS_LATE}
 

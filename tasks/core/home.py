@@ -7,6 +7,8 @@ import datetime as dt
 from collections.abc import Iterator
 
 from tasks.core import layout, pages
+from tasks.core.auditing import keeping as audits
+from tasks.core.auditing.records import Standing
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.definitions.schedule import Length, Schedule, length
@@ -130,6 +132,7 @@ def _line(
         due=due,
         problem=problem,
         alarms=_alarms(lake, name),
+        audit=_audit(lake, name),
     )
 
 
@@ -139,6 +142,13 @@ def _alarms(lake: Lake, name: str) -> tuple[Alarm, ...]:
         found = standing(lake, name)
         return found.open_alarms if found else ()
     return ()
+
+
+def _audit(lake: Lake, name: str) -> Standing | None:
+    """What the last audit says; nothing where it cannot be read."""
+    with contextlib.suppress(LamplighterError):
+        return audits.standing(lake, name)
+    return None
 
 
 def _schedule_of(lake: Lake, job: _Known, now: dt.datetime) -> tuple[tuple[str, ...], str]:

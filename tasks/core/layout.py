@@ -85,6 +85,11 @@ def latest_scratch(job: str) -> str:
     return f"scratch/latest/{job}"
 
 
+def live_seen(job: str) -> str:
+    """The folder of what says which run each live window showed at the last look. It may be lost at any time."""
+    return f"caches/live/{job}"
+
+
 def latest_outgrown(job: str) -> str:
     """That the table is not kept, because it had too many rows. No job's name begins with a dot."""
     return f"latest/.outgrown/{job}.json"
@@ -168,7 +173,12 @@ def performance_scratch(job: str) -> str:
 
 def labels_looked_for(job: str, as_of: str) -> str:
     """When a window's labels were last pulled, changed or not. No job's name begins with a dot."""
-    return f"{LABELS}/.looked/{job}/as_of={as_of}.json"
+    return f"{labels_looks(job)}/as_of={as_of}.json"
+
+
+def labels_looks(job: str) -> str:
+    """The folder of those records."""
+    return f"{LABELS}/.looked/{job}"
 
 
 def monitoring(job: str, as_of: str) -> str:
@@ -195,13 +205,45 @@ def told_alarm(job: str, kind: str, onset: str) -> str:
     return f"{alarms(job)}/{kind}-{onset}.json"
 
 
+def audits(job: str) -> str:
+    """The folder of what audits of a job have found: one record a day."""
+    return f"audits/{job}"
+
+
+def audit_record(job: str, day: str) -> str:
+    return f"{audits(job)}/as_of={day}.json"
+
+
+def audit_lock(job: str) -> str:
+    return f"locks/audit of {job}.lock"
+
+
+def prune_record(job: str, day: str) -> str:
+    """What was removed of a job on a day, and by which policy."""
+    return f"pruned/{job}/{day}.json"
+
+
+def pruning(job: str) -> str:
+    """The folder in which what retention has taken out of sight is removed."""
+    return f"scratch/pruning/{job}"
+
+
+def prune_lock(job: str) -> str:
+    return f"locks/prune of {job}.lock"
+
+
 def model(name: str) -> str:
     """The folder of a model in the registry."""
     return f"models/{name}"
 
 
+def recalls(model: str) -> str:
+    """The folder of the records of recalls of a model."""
+    return f"models/{model}/recalls"
+
+
 def recall_record(model: str, version: int) -> str:
-    return f"models/{model}/recalls/{version:04d}.json"
+    return f"{recalls(model)}/{version:04d}.json"
 
 
 def lock(job: str, as_of: str) -> str:

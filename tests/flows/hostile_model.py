@@ -42,6 +42,7 @@ class Hostile:
     def _spoiled(self, what, odds, numbers):
         ends = {
             "sigkill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+            "kill the run": lambda: os.kill(os.getppid(), signal.SIGKILL),
             "exit": lambda: os._exit(0),
             "segfault": lambda: ctypes.string_at(0),
             "hang": lambda: time.sleep(600),

@@ -74,8 +74,9 @@ def test_three_at_once_write_what_one_after_the_other_does(days, made_days, tmp_
     assert len(at_once) == 100 + 101 + 102 + 103
 
 
-def test_a_model_that_ends_its_process_costs_its_own_window_and_no_more_are_begun(days, model):
-    model("sigkill")
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_own_window_and_no_more_are_begun(days, model):
+    model("kill the run")
     state = filled(2, stop_after=1)
 
     assert state.name == "Failed"
@@ -112,13 +113,10 @@ def test_a_window_that_somebody_holds_is_waited_for_and_then_left_alone(days):
     assert (state.name, outcomes(state)) == ("Completed", ["done"] * 4), state.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
-    [
-        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, marks=pytest.mark.slow),
-        signal.SIGKILL,
-    ],
+    [signal.SIGINT, signal.SIGTERM, signal.SIGKILL],
 )
 def test_a_command_that_is_stopped_leaves_no_process_and_no_half_window_and_is_run_again(days, model, how):
     model("hang")

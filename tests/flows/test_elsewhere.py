@@ -122,21 +122,34 @@ def fickle(world, other):
     return world
 
 
-@pytest.mark.parametrize(("what", "says"), [("sigkill", "died: signal SIGKILL"), ("exit", "died: exit code 0")])
-def test_a_child_that_dies_in_the_middle_fails_the_run_which_is_resumed(fickle, what, says):
+@pytest.mark.parametrize("batch_rows", [BATCH, 1000])
+@pytest.mark.parametrize(("what", "how"), [("sigkill", "signal SIGKILL"), ("exit", "exit code 0")])
+def test_a_row_that_ends_the_process_there_is_taken_out(fickle, what, how, batch_rows):
     (fickle.folder / f"fickle/{what}").write_text("25")
+    fickle.change_job(limits__batch_rows=batch_rows)
+
+    state = fickle.score()
+
+    assert state.name == "Published", state.message
+    (reasons,) = fickle.table("quarantine")["reasons"]
+    assert [one["kind"] for one in reasons] == ["model_died"]
+    assert reasons[0]["message"].endswith(f"even alone: {how}")
+    assert len(fickle.table()) == ROWS - 1
+
+
+def test_a_batch_that_is_too_much_for_it_fails_the_run_which_is_resumed(fickle):
+    (fickle.folder / "fickle/many").write_text("25")
 
     state = fickle.score()
 
     assert state.name == "Failed"
-    assert "the interpreter other" in state.message
-    assert f"was to score 10 rows with readings version 3 {says}" in state.message
+    assert "score of batch 3 of 6 (rows 20 to 29) of readings 2024-05-01 died twice or more" in state.message
     assert fickle.latest().verdict == "failed"
     assert not (fickle.folder / "lake/predictions").exists()
     assert 20 not in _complete(fickle)
 
     before = _complete(fickle)
-    (fickle.folder / f"fickle/{what}").unlink()
+    (fickle.folder / "fickle/many").unlink()
     (fickle.folder / "fickle/log").unlink()
     (fickle.folder / "data/a.parquet").unlink()
     again = fickle.score()

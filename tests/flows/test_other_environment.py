@@ -82,7 +82,7 @@ def directly(python, scikit_learn, name, rows, folder):
         pytest.param("1.7.2", "boosting", marks=pytest.mark.slow),
         ("1.7.2", "logistic"),
         pytest.param("1.4.2", "adaboost", marks=pytest.mark.slow),
-        ("1.4.2", "boosting"),
+        pytest.param("1.4.2", "boosting", marks=pytest.mark.slow),
         ("1.4.2", "logistic"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId
 
+from tasks.core import layout
 from tasks.core.definitions.modelling import Prediction
 from tasks.core.models.registry import Registry
 from tasks.core.runs import promotions
@@ -205,11 +206,14 @@ def test_what_is_production_already_is_nothing_to_do(judged, lamplighter):
 
     state = promoted(judged, PRODUCTION)
     assert (state.name, state.is_completed()) == ("NothingToDo", True)
+    assert judged.lake.exists(layout.model_page("readings"))  # A kill may have come before it was written.
+    judged.lake.remove(layout.model_page("readings"))
     code, out, _ = lamplighter("promote", "readings", "--version", str(PRODUCTION), "--reason", "again")
 
     assert code == 0
     assert out.strip() == "production of readings is version 2 already. Nothing was changed."
     assert Registry(judged.lake).history("readings") == before
+    assert judged.lake.exists(layout.model_page("readings"))
 
 
 def test_a_recalled_version_is_refused_at_once(judged, lamplighter):

@@ -163,7 +163,7 @@ def test_a_run_that_has_its_rows_does_not_ask_again(world, loads, clock, monkeyp
         raise Killed
 
     with monkeypatch.context() as dies:
-        dies.setattr("tasks.load.load_model", die)
+        dies.setattr("tasks.load.check_version", die)
         assert world.score().is_crashed() or not world.published()
     say(loads, 0)
 

@@ -75,7 +75,7 @@ def test_to_deploy_them_again_is_quick_and_changes_nothing(up, world, record_pro
         timeout=300,
     )
     record_property("seconds", round(time.monotonic() - began, 1))
-    assert "Deployed 164 deployments of 40 jobs" in done.stdout
+    assert "Deployed 205 deployments of 40 jobs" in done.stdout
     assert {name: up.ask("GET", f"/deployments/name/score/{name}")["id"] for name in JOBS} == before
 
 
@@ -124,7 +124,7 @@ def test_a_job_whose_file_is_broken_keeps_no_other_from_being_deployed(up, world
     assert "of 38 jobs" in done.stdout
     # What is gone is removed, and what is only broken stays.
     assert (
-        "Removed, as no job here has them: backfill/job_39, challenge/job_39, monitor/job_39, score/job_39."
+        "Removed, as no job here has them: audit/job_39, backfill/job_39, challenge/job_39, monitor/job_39, score/job_39."
         in done.stdout
     )
     assert up.ask("GET", "/deployments/name/score/job_07")["name"] == "job_07"

@@ -20,7 +20,7 @@ import yaml
 
 from tests.integration.conftest import LAMPLIGHTER, wait_for
 
-pytestmark = pytest.mark.extras
+pytestmark = [pytest.mark.extras, pytest.mark.slow]
 
 STATIONS = [f"Quai n° {number}, l'Île" for number in range(1, 41)]
 SATURDAY, SUNDAY = "2026-03-28", "2026-03-29"

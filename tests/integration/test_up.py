@@ -55,7 +55,7 @@ def test_the_ui_shows_the_deployments_and_the_browser_asks_nobody_else(up, brows
         page.on("request", lambda request: asked.add(httpx.URL(request.url).host))
         page.goto("/", timeout=120_000)
         page.goto("/deployments", timeout=120_000)
-        wait_for(lambda: "8 Deployments" in page.inner_text("body"), seconds=120, what="the deployments on the page")
+        wait_for(lambda: "10 Deployments" in page.inner_text("body"), seconds=120, what="the deployments on the page")
     assert {host for host in asked if host} == {"localhost"}, asked
 
 

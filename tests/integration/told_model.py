@@ -27,16 +27,17 @@ class Told:
         numbers = rows["x"].to_numpy()
         # The probe rows' x is negative: nothing happens to these.
         if len(numbers) and numbers[0] >= 0:
-            self._obey(int(numbers[0]))
+            self._obey(int(numbers[0]), len(numbers))
         odds = np.abs(numbers) / (1 + np.abs(numbers))
         return np.column_stack([1 - odds, odds])
 
-    def _obey(self, first):
+    def _obey(self, first, count):
         folder = pathlib.Path(self.folder)
         with (folder / "log").open("a") as log:
             log.write(f"{first} {os.getpid()}\n")
         what, _, row = (folder / "what").read_text().partition(" ")
         while what == "wait" and first >= int(row) and (folder / "what").read_text() == f"wait {row}":
             time.sleep(0.1)
-        if what == "die" and first >= int(row):
+        # Of many rows at once, and of none alone: no row is to blame.
+        if what == "die" and first >= int(row) and count > 1:
             os.kill(os.getpid(), signal.SIGKILL)

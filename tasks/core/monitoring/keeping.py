@@ -36,6 +36,8 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("model_version", pa.string()),
 ]
 MONITORING_SCHEMA = pa.schema(_FIELDS)
+# Of late windows others tell in the same folder; none of them takes an hour to say so.
+_HALF_WRITTEN_SECONDS = 3600.0
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -74,6 +76,8 @@ def end_what_was_killed(lake: Lake, job: str) -> None:
     for day in {name.removesuffix(".old") for name in lake.names(scratch)}:
         lake.mend_swap(_staged(job, day), layout.monitoring(job, day))
     lake.sweep(scratch)
+    for folder in (layout.alarms(job), layout.labels_looks(job)):
+        lake.sweep(folder, idle_seconds=_HALF_WRITTEN_SECONDS)
     _clear(lake, job)
 
 

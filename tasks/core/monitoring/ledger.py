@@ -27,7 +27,7 @@ def untold(lake: Lake, job: Job, found: Monitored) -> list[Alarm]:
 
     What was over before is none: a first look at a year of windows does not ring for all of it.
     """
-    told = _told(lake, job.job)
+    told = all_told(lake, job.job)
     block, today = block_of(job), dt.date.fromisoformat(found.as_of)
     seen: dict[int, str] = {}
     news = []
@@ -52,7 +52,7 @@ def remember_told(lake: Lake, found: Monitored, alarm: Alarm) -> None:
 
 def event_id(lake: Lake, job: str, alarm: Alarm) -> UUID:
     """The alarm's own name: sent a second time, after a kill between sending and noting it, it is the same alarm."""
-    return uuid5(NAMESPACE_URL, f"{lake.root}/{_key(job, alarm)}#{EPISODES[alarm.kind]}")
+    return uuid5(NAMESPACE_URL, f"{lake.root}/{key_of(job, alarm)}#{EPISODES[alarm.kind]}")
 
 
 def block_of(job: Job) -> dt.timedelta:
@@ -75,7 +75,8 @@ def _days(later: str, earlier: str) -> dt.timedelta:
     return dt.date.fromisoformat(later) - dt.date.fromisoformat(earlier)
 
 
-def _told(lake: Lake, job: str) -> list[Told]:
+def all_told(lake: Lake, job: str) -> list[Told]:
+    """The episodes that were told, so far as they can be read."""
     folder = layout.alarms(job)
     found = []
     for name in lake.names(folder):
@@ -87,8 +88,9 @@ def _told(lake: Lake, job: str) -> list[Told]:
 
 
 def _write(lake: Lake, job: str, told: Told) -> None:
-    lake.write_bytes(_key(job, told.alarm), told.model_dump_json(indent=2).encode() + b"\n")
+    lake.write_bytes(key_of(job, told.alarm), told.model_dump_json(indent=2).encode() + b"\n")
 
 
-def _key(job: str, alarm: Alarm) -> str:
+def key_of(job: str, alarm: Alarm) -> str:
+    """Where it is noted that an episode was told."""
     return layout.told_alarm(job, alarm.kind, alarm.onset)

@@ -155,13 +155,17 @@ def _corrected(lake: Lake, job: Job, labels: Labels, as_of: str, kept: Kept, tab
 
 
 def _made(lake: Lake, job: Job, workspace: str, seen: Showing) -> _Made:
-    """By the run's manifest and the registry; what cannot be read of them costs the benchmark, not the figures."""
+    """By the run's manifest and the registry; what cannot be read of them costs the benchmark, not the figures.
+
+    LakeError where the disk fails: the next look may read it, and what is kept without it would stay so.
+    """
     name, output = next(iter(job.output.columns.items()))
     model_version, there = _said_by(lake, seen)
     made = _Made(seen.run_id, model_version, name, output)
     try:
         made = replace(made, estimates=_estimates(load_manifest(lake, workspace)))
     except LamplighterError as error:
+        _refuse_passing(error)
         made = replace(made, notes=(f"the run's record cannot be read: {error.failed}",))
     registry, (model, _, number) = Registry(lake), made.model.rpartition("/")
     try:
@@ -171,8 +175,16 @@ def _made(lake: Lake, job: Job, workspace: str, seen: Showing) -> _Made:
         made = replace(made, name=name, output=version.outputs.get(name, output))
         return replace(made, benchmark=benchmark_of(registry, version))
     except (LamplighterError, ValueError) as error:
+        _refuse_passing(error)
         why = error.failed if isinstance(error, LamplighterError) else "it is none"
         return replace(made, notes=(*made.notes, f"the benchmark of {made.model} cannot be read: {why}"))
+
+
+def _refuse_passing(error: Exception) -> None:
+    """A disk that fails is no damage, and it is told; what is missing or damaged is so for good, and costs its part alone."""
+    is_for_good = isinstance(error, LakeCorrupt) or isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError))
+    if isinstance(error, LakeError) and not is_for_good:
+        raise error
 
 
 def _said_by(lake: Folder, seen: Showing) -> tuple[str, set[str]]:

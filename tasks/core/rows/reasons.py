@@ -15,6 +15,7 @@ Kind = Literal[
     "not_convertible",
     "expectation",
     "predict_raised",
+    "model_died",
 ]
 
 REASON_TYPE = pa.struct([(name, pa.string()) for name in ("kind", "rule", "column", "value", "message")])

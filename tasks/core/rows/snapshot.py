@@ -12,13 +12,13 @@ import pyarrow as pa
 from tasks.core.definitions.column_types import type_name
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
-from tasks.core.errors import LakeCorrupt
+from tasks.core.errors import LakeCorrupt, SnapshotGone
 from tasks.core.rows import rejects
 from tasks.core.rows.conform import conform
 from tasks.core.rows.digest import RowDigest, hash_rows
 from tasks.core.rows.duplicates import DuplicateFinder
 from tasks.core.rows.reasons import REJECTS_SCHEMA, Kind, Reason, rejects_table
-from tasks.core.runs.manifest import SnapshotRecord
+from tasks.core.runs.manifest import Manifest, SnapshotRecord, read_manifest
 from tasks.core.source import rebatch
 from tasks.core.storage import Folder, Lake, TableWriter
 
@@ -43,11 +43,32 @@ def required_record(lake: Folder, workspace: str) -> SnapshotRecord:
     """The record of a snapshot that must be complete by now."""
     record = read_record(lake, workspace)
     if record is None:
+        refuse_pruned(lake, workspace)
         raise LakeCorrupt(
             f"{lake.path(workspace)} has no complete snapshot any more",
             next_step="score the window again, which pulls it",
         )
     return record
+
+
+def refuse_pruned(lake: Folder, workspace: str) -> None:
+    """SnapshotGone where the run's manifest says that retention took its rows."""
+    key = f"{workspace}/manifest.json"
+    if lake.exists(key):
+        manifest = read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+        if manifest.pruned:
+            raise gone(manifest)
+
+
+def gone(manifest: Manifest) -> SnapshotGone:
+    """Why the rows that a run pulled are not there: when retention took them, and by which policy."""
+    window = f"{manifest.job} --as-of {manifest.as_of}"
+    return SnapshotGone(
+        f"the rows that run {manifest.run_id} of {manifest.job} {manifest.as_of} pulled are not kept any more: "
+        f"{manifest.pruned[-1].sentence}",
+        state="what readers see stands, and so does the manifest",
+        next_step=f'lamplighter score {window} --rescore "why", which pulls the window from its source again',
+    )
 
 
 def check_bytes(lake: Folder, workspace: str, record: SnapshotRecord) -> None:

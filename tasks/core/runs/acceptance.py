@@ -29,14 +29,20 @@ class Choice:
 
 
 def last_blocked(lake: Folder, job: str, as_of: str) -> Manifest | None:
-    """The window's last run that a gate blocked which may be accepted, with its rows; or whose acceptance was cut short."""
+    """The window's last run that a gate blocked which may be accepted, with its rows; or whose acceptance was cut short.
+
+    SnapshotGone where it has none any more, because retention took them: other rows are not the ones that were judged.
+    """
     found = [
         one
         for one in manifests(lake, job, as_of)
         if (one.blocked_by or one.trigger.accept) and not one.withdrawal
-        if lake.exists(f"{one.workspace}/{snapshot.RECORD}")
+        if one.pruned or lake.exists(f"{one.workspace}/{snapshot.RECORD}")
     ]
-    return max(found, key=lambda one: one.started_at, default=None)
+    last = max(found, key=lambda one: one.started_at, default=None)
+    if last is not None and last.pruned:
+        raise snapshot.gone(last)
+    return last
 
 
 def resolve(given: Sequence[str], choices: Sequence[Choice], *, blocked_by: Sequence[str] = ()) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.rows.digest import Hashes, digest_json, hash_rows
 from tasks.core.rows.newest import Newest, Ranks, index_in
 from tasks.core.rows.picking import can_become, conform_to, in_groups, taken
+from tasks.core.runs.live import live_runs_seen
 from tasks.core.runs.manifest import Record
 from tasks.core.runs.showing import live_runs
 from tasks.core.storage import Folder, Lake
@@ -87,10 +88,10 @@ def refresh(lake: Lake, job: Job, *, wait_seconds: float = 0) -> Refreshed:
     raise AssertionError("unreachable")
 
 
-def is_behind(lake: Folder, job: str) -> bool:
+def is_behind(lake: Lake, job: str) -> bool:
     """Whether windows show other runs than the table was made of."""
     kept = _kept(lake, job)
-    return (kept.windows if kept else {}) != live_runs(lake, job)
+    return (kept.windows if kept else {}) != live_runs_seen(lake, job)
 
 
 def take_stale_away(lake: Lake, job: str) -> bool:
@@ -121,7 +122,7 @@ def note(lake: Folder, job: Job) -> str:
 
 
 def _refreshed(lake: Lake, job: Job) -> Refreshed:
-    windows = live_runs(lake, job.job)
+    windows = live_runs_seen(lake, job.job, keep=True)
     if why := _not_wanted(lake, job, windows):
         return Refreshed(state=why, removed=_remove(lake, job.job))
     kept = _read_kept(lake, job)

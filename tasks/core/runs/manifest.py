@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
+from tasks.core.runs.seal import SEAL, sealed
 
 if TYPE_CHECKING:
     from tasks.core.storage import Folder
@@ -293,6 +294,19 @@ class Restoration(Record):
     instead_of: Annotated[str, Field(description="The run that was withdrawn.")]
 
 
+class Removal(Record):
+    """What retention has taken of a run, when, and by which policy."""
+
+    at: dt.datetime
+    kind: Annotated[str, Field(description="The key of the job's `retention` that says so.")]
+    policy: Annotated[str, Field(description="How long it was kept.")]
+    what: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        return f"retention removed it on {self.at:%Y-%m-%d} ({self.kind}: {self.policy})"
+
+
 class Manifest(Record):
     """One run of one job and window."""
 
@@ -337,9 +351,16 @@ class Manifest(Record):
     superseded_by: str | None = None
     withdrawal: Withdrawal | None = None
     restored: Restoration | None = None
+    pruned: Annotated[tuple[Removal, ...], Field(description="What retention took: none of its rows are kept.")] = ()
     trigger: Trigger = Trigger()
     started_at: dt.datetime
     finished_at: dt.datetime | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_the_seal(cls, said: Any) -> Any:
+        # It is the file's, and not the record's, of which another may be made. What an audit makes of it: tasks.core.auditing.
+        return {key: value for key, value in said.items() if key != SEAL} if isinstance(said, dict) else said
 
     @property
     def is_published(self) -> bool:
@@ -372,13 +393,15 @@ class Manifest(Record):
             "next_step": "",
             "finished_at": None,
             "restored": None,
+            "pruned": (),
             "blocked_by": (),
             "acceptances": (),
         }
         return self.but(state="running", **undecided, **changes)
 
     def to_json(self) -> bytes:
-        return self.model_dump_json(indent=2).encode() + b"\n"
+        """The manifest's file, sealed."""
+        return sealed(self.model_dump_json(indent=2))
 
 
 def read_beside(lake: Folder, key: str, kind: type[R], *, wrong: str, state: str, next_step: str) -> R | None:

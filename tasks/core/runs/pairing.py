@@ -36,7 +36,7 @@ def published_bounds(
     with lake.parquet(published) as file:
         rows = file.metadata.num_rows
         for batch in range(record.batches):
-            candidates, _ = _unrepeated(lake, workspace, record, batch, keys)
+            candidates, _ = unrepeated(lake, workspace, record, batch, keys)
             first = end
             following = read_rows(file, (first, min(first + len(candidates), rows)), keys)
             end += _length_of_ascent(_places(candidates, following))
@@ -60,7 +60,7 @@ def snapshot_rows(
     columns: Sequence[str],
 ) -> tuple[pa.Table, Rows]:
     """The rows of a batch that were published, in the order of `published`: those columns, and their positions."""
-    candidates, positions = _unrepeated(lake, workspace, record, batch, keys)
+    candidates, positions = unrepeated(lake, workspace, record, batch, keys)
     rows = positions[_places(candidates, published.select(list(keys)))]
     first, _ = snapshot.batch_bounds(record, batch)
     return snapshot.read_batch(lake, workspace, batch, columns).take(rows - first), rows
@@ -77,7 +77,7 @@ def read_rows(file: pq.ParquetFile, bounds: Bounds, columns: Sequence[str] | Non
     return table.slice(first - int(starts[groups[0]]) if groups else 0, end - first)
 
 
-def _unrepeated(
+def unrepeated(
     lake: Folder, workspace: str, record: SnapshotRecord, batch: int, keys: Sequence[str]
 ) -> tuple[pa.Table, Rows]:
     """The keys of a batch, without the rows that repeat an earlier one; and the rows' positions in the snapshot."""
@@ -95,12 +95,13 @@ def _places(candidates: pa.Table, wanted: pa.Table) -> Rows:
     if candidates.equals(wanted):
         # Nothing was taken out of the batch: so it is with most, and hashing costs more than the rest together.
         return np.arange(len(wanted))
-    found: Any = pc.index_in(_as_binary(hash_rows(wanted)), value_set=_as_binary(hash_rows(candidates)))
+    found: Any = pc.index_in(as_binary(hash_rows(wanted)), value_set=as_binary(hash_rows(candidates)))
     places: Rows = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     return places
 
 
-def _as_binary(hashes: Hashes) -> Any:
+def as_binary(hashes: Hashes) -> Any:
+    """Hashes of rows as an Arrow array, in which one can be looked up."""
     return pa.Array.from_buffers(pa.binary(16), len(hashes), [None, pa.py_buffer(hashes.tobytes())])
 
 

@@ -17,7 +17,7 @@ from tasks.core.errors import LakeError
 from tasks.core.runs import challenger
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import withdrawal
-from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
+from tasks.core.runs.run import has_manifest, load_manifest, manifests, published_manifest, write_manifest
 from tasks.core.runs.showing import partition_of, refuse_shadow_over_live, showing
 from tasks.core.storage import Folder, Lake
 
@@ -30,7 +30,7 @@ def staged(workspace: str, table: str) -> str:
 def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
     """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
     refuse_shadow_over_live(lake, intent.job, intent.as_of, shadow=intent.shadow)
-    replaces = visible_run(lake, intent.job, intent.as_of)
+    replaces = visible_run(lake, intent.job, intent.as_of) or _lost_run(lake, intent)
     intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
     try:
@@ -39,6 +39,12 @@ def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at:
     except LakeError as error:
         _settle(lake, intent, error)
         raise
+
+
+def _lost_run(lake: Lake, intent: Manifest) -> str | None:
+    """The run that counts as published, though somebody has taken its partition away: else two would."""
+    found = published_manifest(lake, intent.job, intent.as_of)
+    return found.run_id if found else None
 
 
 def _settle(lake: Lake, intent: Manifest, error: LakeError) -> None:

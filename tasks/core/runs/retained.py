@@ -23,13 +23,22 @@ def retained_snapshot(run: Run) -> tuple[str, SnapshotRecord] | None:
         return None
     kept = _last_kept(run)
     if kept is None and is_forgotten:
+        why = why_pruned(run)
         raise WindowBlocked(
-            f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it was kept",
+            f"{run.name} is past, its source knows the present only (history: current_only), and no snapshot of it "
+            f"{f'is kept: {why}' if why else 'was kept'}",
             state="nothing was pulled",
             next_step="score a window that is not past, or declare history: replayable if the query of "
             f"'{run.job.job}' can go back",
         )
     return kept
+
+
+def why_pruned(run: Run) -> str:
+    """That retention took what a run of the window had pulled, in words; '' where it took nothing."""
+    found = [one for one in manifests(run.lake, run.job.job, run.window.as_of) if one.pruned]
+    last = max(found, key=lambda one: one.started_at, default=None)
+    return f"run {last.run_id} had one, and {last.pruned[-1].sentence}" if last else ""
 
 
 def _is_past(run: Run) -> bool:

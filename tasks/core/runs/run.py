@@ -46,6 +46,7 @@ class Run:
         plan_key: str,
         workspace: str,
         started_at: dt.datetime,
+        takes_over: bool = False,
     ) -> None:
         self.lake = lake
         self.project = project
@@ -55,6 +56,8 @@ class Run:
         self.plan_key = plan_key
         self.workspace = workspace
         self.started_at = started_at
+        # An earlier attempt came to no end: it was killed, or the model took its process with it.
+        self.takes_over = takes_over
 
     def under(self, workspace: str) -> Run:
         """The same run, in a workspace of another name."""
@@ -92,14 +95,21 @@ def plan_key(definition: Definition, window: Window, model: ModelVersion, code_d
     """What decides a run's result, but for the rows: a run with another key starts a new workspace."""
     # It follows from the schedule, which else decides nothing.
     known_at = definition.known_at(window)
+    return plan_digest(definition.digest, window, (model.label, model.digest), code_digest, known_at)
+
+
+def plan_digest(
+    definition: str, window: Window, model: tuple[str, str], code: str, known_at: dt.datetime | None
+) -> str:
+    """The plan key, of digests alone; `model` is the version's label with its digest."""
     bound = {"known_at": known_at.isoformat()} if known_at else {}
     return digest_json(
         {
-            "definition": definition.digest,
+            "definition": definition,
             "window": [window.as_of, window.start.isoformat(), window.end.isoformat()],
             # The same bytes registered twice are two versions, and each row names its own.
-            "model": [model.label, model.digest],
-            "code": code_digest,
+            "model": list(model),
+            "code": code,
             **bound,
         }
     )

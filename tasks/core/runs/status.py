@@ -16,6 +16,8 @@ from zoneinfo import ZoneInfo
 from pydantic import Field
 
 from tasks.core import layout
+from tasks.core.auditing import keeping as audits
+from tasks.core.auditing.records import Finding
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project
 from tasks.core.definitions.schedule import Schedule
@@ -33,6 +35,7 @@ from tasks.core.runs.seen import Glance, glance, latest, sentence
 from tasks.core.storage import Lake
 
 NEWEST = 400  # Windows of a job that are looked at.
+_MOST_FINDINGS = 20  # Of the last audit.
 # A window of a job without a deadline is missed when its run has not begun so long after its tick.
 GRACE = dt.timedelta(hours=1)
 
@@ -82,18 +85,27 @@ class JobStatus(Record):
         dt.datetime | None,
         Field(description="When the flow `monitor` should have looked since, and did not."),
     ] = None
+    audited_on: Annotated[str, Field(description="The day of the last audit; '' where there is none.")] = ""
+    audit_findings: Annotated[
+        tuple[Finding, ...],
+        Field(description="What the last audit found that is not as its records say: the first of it."),
+    ] = ()
+    audit_findings_count: int = 0
+    audit_missed: Annotated[
+        dt.datetime | None, Field(description="When the flow `audit` should have run since, and did not.")
+    ] = None
     problem: str = ""
     next_steps: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0: well. 3: something is blocked or late. 1: a run failed or was killed, or the job cannot be read.
+        """0: well. 3: something is blocked or late, or not as its records say. 1: a run failed or was killed, or the job cannot be read.
 
         An alarm that stands changes none of it: it may for months, and rows are published all the same.
         """
         if self.problem or any(one.kind in _FAILURES for one in self.windows):
             return 1
-        return 3 if self.windows else 0
+        return 3 if self.windows or self.audit_findings_count else 0
 
 
 def status_of(lake: Lake, project: Project, name: str, *, now: dt.datetime) -> JobStatus:
@@ -157,6 +169,7 @@ class _Looking:
             found for as_of in sorted({*self.labels, *self.asked, *self.waiting}) if (found := self._look(as_of))
         ]
         watched = standing(self.lake, self.job.job)
+        audited = audits.standing(self.lake, self.job.job)
         return JobStatus(
             job=self.job.job,
             owner=self.job.owner,
@@ -165,17 +178,21 @@ class _Looking:
             windows=tuple(windows),
             alarms=watched.open_alarms if watched else (),
             looked_at=watched.as_of if watched else "",
-            look_missed=self._look_missed(watched.as_of) if watched else None,
+            look_missed=self._missed(watched.as_of, self.job.monitor.cron) if watched else None,
+            audited_on=audited.day if audited else "",
+            audit_findings=audited.standing[:_MOST_FINDINGS] if audited else (),
+            audit_findings_count=audited.count if audited else 0,
+            audit_missed=self._missed(audited.day, self.job.audit.cron) if audited else None,
             next_steps=tuple(_next_steps(self.job.job, windows)),
         )
 
-    def _look_missed(self, looked_at: str) -> dt.datetime | None:
-        """The first tick of the flow `monitor` that no look has followed; of a job that runs by hand, it has none."""
+    def _missed(self, done_on: str, cron: str) -> dt.datetime | None:
+        """The first tick of a flow of the job that nothing has followed since that day; of a job that runs by hand, none."""
         if self.job.schedule is None or not self.job.schedule.active:
             return None
         zone = ZoneInfo(self.job.window.timezone)
-        day_after = dt.datetime.fromisoformat(looked_at).replace(tzinfo=zone) + dt.timedelta(days=1)
-        ticks = Schedule(cron=self.job.monitor.cron).due(day_after, self.now - GRACE, self.job.window)
+        day_after = dt.datetime.fromisoformat(done_on).replace(tzinfo=zone) + dt.timedelta(days=1)
+        ticks = Schedule(cron=cron).due(day_after, self.now - GRACE, self.job.window)
         return next(ticks, None)
 
     def _since(self) -> dt.datetime | None:

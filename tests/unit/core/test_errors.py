@@ -31,9 +31,12 @@ EXIT_CODES = {
     "LakeError": 1,
     "LakeFull": 1,
     "LakeCorrupt": 1,
+    "SnapshotGone": 1,
     "WorkerError": 1,
+    "ChildDied": 1,
     "OrchestrationError": 1,
     "NotDelivered": 1,
+    "Differs": 3,
     "ChallengerFailed": 1,
     "NotConserved": 1,
 }

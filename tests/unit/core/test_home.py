@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from tasks.core import home, layout
+from tasks.core.auditing import keeping as audits
+from tasks.core.auditing.records import AuditRecord, Finding
 from tasks.core.definitions.project import Project
 from tasks.core.monitoring import keeping
 from tasks.core.monitoring.records import Monitored
@@ -239,3 +241,19 @@ def test_a_job_whose_monitor_alarms_needs_a_look(lake, project):
     assert "2013-07-29" not in text(lake)
     lake.write_bytes("monitoring/flight_delays/as_of=2013-10-01/_monitored.json", b"no json")
     assert lines(lake, project)["flight_delays"].alarms == ()
+
+
+def test_a_job_whose_audit_found_a_break_needs_a_look(lake, project):
+    define(project, "flight_delays")
+    ran(lake, "flight_delays")
+    broken = Finding(link="model", file="model.joblib", what="it", found="a", expected="b", next_step="restore it")
+    record = AuditRecord(job="flight_delays", day="2013-10-06", at=NOW, finished_at=NOW, seed=1)
+    audits.keep(lake, record.model_copy(update={"findings": (broken,), "findings_count": 1}))
+    home.write_home(lake, project, now=NOW)
+    assert "1 of 1 job needs a look" in text(lake)
+    assert "audit: 1 break" in text(lake)
+    audits.keep(lake, record)
+    home.write_home(lake, project, now=NOW)
+    assert "audit:" not in text(lake)
+    lake.write_bytes("audits/flight_delays/as_of=2013-10-06.json", b"no json")
+    assert lines(lake, project)["flight_delays"].audit is None

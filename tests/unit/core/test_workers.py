@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tasks.core import workers
-from tasks.core.errors import LakeFull, WorkerError
+from tasks.core.errors import ChildDied, LakeFull, WorkerError
 from tasks.core.workers import Workers, threads_of, worker_count
 from tests.lake_tools import Child
 
@@ -157,19 +157,20 @@ def test_a_child_does_the_work_and_the_next(two):
 
 
 @pytest.mark.parametrize(
-    ("function", "arguments", "code"),
+    ("function", "arguments", "code", "how"),
     [
-        (exit_with, (0,), "EXIT(0)"),
-        (exit_with, (7,), "EXIT(7)"),
-        (kill_itself, (), "SIGKILL(-9)"),
-        (segfault, (), "SIGSEGV(-11)"),
+        (exit_with, (0,), "EXIT(0)", "exit code 0"),
+        (exit_with, (7,), "EXIT(7)", "exit code 7"),
+        (kill_itself, (), "SIGKILL(-9)", "signal SIGKILL"),
+        (segfault, (), "SIGSEGV(-11)", "signal SIGSEGV"),
     ],
     ids=["exit 0", "exit 7", "SIGKILL", "SIGSEGV"],
 )
-def test_a_child_that_dies_is_told_with_its_batch_and_its_end(two, function, arguments, code):
-    with pytest.raises(WorkerError) as failed:
+def test_a_child_that_dies_is_told_with_its_batch_and_its_end(two, function, arguments, code, how):
+    with pytest.raises(ChildDied) as failed:
         two.call("score of batch 3 of 9", function, *arguments)
     said = str(failed.value)
+    assert failed.value.how == pickle.loads(pickle.dumps(failed.value)).how == how
     assert "he process that worked on score of batch 3 of 9 died: " in said
     assert code in said
     assert "lower limits.batch_rows" in said
@@ -233,8 +234,10 @@ def test_our_own_errors_pass_through_whole(two):
 
 
 def test_an_exception_that_cannot_be_handed_over_is_told(two):
-    with pytest.raises(WorkerError, match="A result has failed to un-serialize"):
+    with pytest.raises(WorkerError, match="A result has failed to un-serialize") as failed:
         two.call("a batch", raise_stubborn)
+    # Its process did nothing wrong: another would say the same.
+    assert not isinstance(failed.value, ChildDied)
     assert two.call("a batch", double, 21) == 42
 
 

@@ -117,7 +117,7 @@ def test_each_block_is_told_of_the_jobs_that_name_it(wanted):
     tags, flows = looks["match_related"]
     assert tags["prefect.resource.id"] == ["prefect.tag.job:flights", "prefect.tag.job:sales"]
     # Of a run of `score` that fails, an event of its own tells more.
-    assert flows["prefect.resource.name"] == ["monitor", "train"]
+    assert flows["prefect.resource.name"] == ["audit", "monitor", "train"]
     assert "prefect.flow-run.Failed" in looks["expect"]
 
 

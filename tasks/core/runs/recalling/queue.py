@@ -77,4 +77,9 @@ def is_recalled(lake: Lake, manifest: Manifest) -> bool:
 def drop(lake: Lake, entry: Entry) -> None:
     """Takes a window off the queue."""
     lake.remove(layout.queued(entry.job, entry.as_of))
-    lake.sweep(layout.queue(entry.job), idle_seconds=_HALF_WRITTEN_SECONDS)
+    sweep(lake, entry.job)
+
+
+def sweep(lake: Lake, job: str) -> None:
+    """Removes what killed writers left half written."""
+    lake.sweep(layout.queue(job), idle_seconds=_HALF_WRITTEN_SECONDS)

@@ -27,6 +27,8 @@ from tasks.core.runs.run import manifests
 from tasks.core.storage import Folder, Lake
 
 _MOST_NAMED = 5
+# Of a record, which is written in no time.
+_HALF_WRITTEN_SECONDS = 3600.0
 
 
 class RecalledWindow(Record):
@@ -133,6 +135,7 @@ def recall(lake: Lake, order: Order, *, wait_seconds: float) -> Recall:
     left = [*found.left, *_withdraw_each(lake, order, event, found.windows, wait_seconds)]
     ended = _ended(lake, record, found, tuple(left))
     _write(lake, ended)
+    _sweep(lake, ended)
     return ended
 
 
@@ -274,6 +277,13 @@ def _readable(lake: Lake, window: tuple[str, str]) -> list[Manifest]:
 def _write(lake: Lake, record: Recall) -> None:
     key = layout.recall_record(record.model, record.version)
     lake.write_bytes(key, record.model_dump_json(indent=2).encode() + b"\n")
+
+
+def _sweep(lake: Lake, record: Recall) -> None:
+    """Removes what was left half written by recalls that were killed, where others write as well."""
+    lake.sweep(layout.recalls(record.model), idle_seconds=_HALF_WRITTEN_SECONDS)
+    for job in sorted({job for job, _ in record.touched}):
+        queue.sweep(lake, job)
 
 
 def _merged(known: Iterable[RecalledWindow], others: Iterable[RecalledWindow]) -> tuple[RecalledWindow, ...]:

@@ -44,9 +44,11 @@ class RolledBack(Record):
         return f"lamplighter recall {self.model} --version {self.left} --reason {reason}"
 
 
-def roll_back(lake: Lake, model: str, alias: str, *, reason: str, at: dt.datetime, by: str) -> RolledBack:
-    """Moves an alias back along its history. The windows that are written already stay as they are."""
-    left, event = move_back(Registry(lake), model, alias, reason=reason, at=at, by=by)
+def roll_back(
+    lake: Lake, model: str, alias: str, *, reason: str, at: dt.datetime, by: str, run: str | None = None
+) -> RolledBack:
+    """Moves an alias back along its history, once a `run`. The windows that are written already stay as they are."""
+    left, event = move_back(Registry(lake), model, alias, reason=reason, at=at, by=by, run=run)
     moved = RolledBack(model=model, alias=alias, left=left, now=event.version or 0, reason=reason)
     if left is None:
         return moved

@@ -93,7 +93,17 @@ def _superseded(lake: Lake, bad: Manifest, notes: list[str]) -> list[Manifest]:
     while one := found.pop(replaced or "", None):
         in_order.append(one)
         replaced = one.replaces
+    _note_pruned(lake, bad, replaced, notes)
     return in_order + sorted(found.values(), key=lambda one: one.finished_at or _NEVER, reverse=True)
+
+
+def _note_pruned(lake: Lake, bad: Manifest, run_id: str | None, notes: list[str]) -> None:
+    """Says of the run at which the chain ends that retention took it, where it did."""
+    workspace = layout.workspace(bad.job, bad.as_of, run_id or "none")
+    if run_id and run_id != bad.run_id and has_manifest(lake, workspace):
+        record = load_manifest(lake, workspace)
+        if record.state == "superseded" and record.pruned:
+            notes.append(f"run {run_id} was not restored: {record.pruned[-1].sentence}")
 
 
 def _kept(lake: Lake, job: str, as_of: str, notes: list[str]) -> list[Manifest]:

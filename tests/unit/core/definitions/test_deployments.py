@@ -35,13 +35,16 @@ def place_of(deployment):
 def test_the_shortest_job_has_no_schedule_and_lies_in_the_usual_queue():
     found = named([job()])
     assert set(found) == {
-        "score/readings", "backfill/readings", "challenge/readings", "monitor/readings",
-        "promote/promote", "rollback/rollback", "recall/recall",
+        "score/readings", "backfill/readings", "challenge/readings", "monitor/readings", "audit/readings",
+        "promote/promote", "rollback/rollback", "recall/recall", "prune/prune",
     }  # fmt: skip
     score = found["score/readings"]
     assert score["parameters"] == {"job": "readings"}
     assert "schedules" not in score
     assert "schedules" not in found["monitor/readings"]
+    assert "schedules" not in found["audit/readings"]
+    assert found["prune/prune"]["parameters"] == {"apply": "policy"}
+    assert found["prune/prune"]["schedules"] == [{"cron": "0 5 * * 0", "timezone": "UTC"}]
     assert place_of(score) == ("lamplighter", "normal")
     assert found["promote/promote"]["work_pool"]["work_queue_name"] == "high"
 
@@ -76,6 +79,16 @@ def test_the_monitor_has_a_clock_of_its_own_beside_the_schedule():
     assert found["parameters"] == {"job": "readings"}
 
 
+def test_an_audit_comes_each_week_on_the_clock_of_the_windows():
+    found = named([job(more='schedule: { cron: "30 2 * * *" }')])["audit/readings"]
+    assert found["schedules"] == [{"cron": "30 6 * * 0", "timezone": "America/New_York", "active": True}]
+    other = named([job(more='schedule: { cron: "30 2 * * *" }\naudit: { cron: "0 5 1 * *", rows: 9 }')])[
+        "audit/readings"
+    ]
+    assert other["schedules"][0]["cron"] == "0 5 1 * *"
+    assert other["parameters"] == {"job": "readings"}
+
+
 def test_the_monitor_s_clock_is_refused_where_prefect_could_not_read_it():
     with pytest.raises(JobError, match=r"'monitor.cron': .*'every morning' is not a cron expression of five fields"):
         job(more="monitor: { cron: every morning }")
@@ -108,7 +121,7 @@ def test_the_file_says_how_its_pools_and_queues_are_made():
     "flow",
     [
         "score", "backfill", "challenge", "monitor", "train", "promote", "rollback", "recall", "replay", "revisit",
-        "deadlines",
+        "deadlines", "audit", "prune",
     ],
 )  # fmt: skip
 def test_every_entrypoint_is_a_flow_of_that_name(flow):

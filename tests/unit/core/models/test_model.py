@@ -37,6 +37,7 @@ from tasks.core.models.model import (
     expected_outputs,
     input_frame,
     load_model,
+    may_end_its_process,
     predict,
     score_with_bisection,
 )
@@ -367,6 +368,59 @@ def test_one_column_or_a_sparse_one_is_a_column():
     ):
         got = predict(loaded(Returns(predict=returned), inputs(x="float64")), THREE, {"y": Prediction()})
         assert got["y"].to_pylist() == [1.0, 2.0, 3.0]
+
+
+def test_what_lies_under_a_mask_is_no_prediction():
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
+    blocked(
+        Returns(predict=masked),
+        Prediction(),
+        "1 of 3 values are missing, NaN or infinite; the first, in row 1, is None",
+    )
+    both = np.ma.masked_array(np.full((3, 2), 0.5), mask=[[False, False], [False, True], [False, False]])
+    blocked(
+        Returns(classes=[0, 1], predict_proba=both),
+        Prediction(method="predict_proba", class_=1),
+        "1 of 3 values are missing",
+    )
+    whole = np.ma.masked_array([1.0, 2.0, 3.0], mask=False)
+    got = predict(loaded(Returns(predict=whole), inputs(x="float64")), THREE, {"y": Prediction()})
+    assert got["y"].to_pylist() == [1.0, 2.0, 3.0]
+
+
+def test_a_frame_or_series_whose_labels_say_another_order_is_not_taken_as_it_stands():
+    sorted_by_value = pd.Series([3.0, 1.0, 2.0]).sort_values()
+    blocked(
+        Returns(predict=sorted_by_value),
+        Prediction(),
+        r"late version 3, predict: its rows come in another order than they were given: by their index \[1, 2, 0\]",
+    )
+    probability = Prediction(method="predict_proba", class_=1)
+    swapped = pd.DataFrame({1: [0.75] * 3, 0: [0.25] * 3})
+    blocked(
+        Returns(classes=[0, 1], predict_proba=swapped),
+        probability,
+        r"predict_proba: its columns are named \[1, 0\], and its classes are \[0, 1\]",
+    )
+    # Labels that say nothing of an order, or the right one.
+    for index in (["a", "b", "c"], [10, 30, 20], [0, 1, 2]):
+        frame = pd.DataFrame({0: [0.25] * 3, 1: [0.75] * 3}, index=index)
+        model = loaded(Returns(classes=[0, 1], predict_proba=frame), inputs(x="float64"))
+        assert predict(model, THREE, {"p": probability})["p"].to_pylist() == [0.75] * 3
+    frame = pd.DataFrame({"no": [0.25] * 3, "yes": [0.75] * 3})
+    model = loaded(Returns(classes=[0, 1], predict_proba=frame), inputs(x="float64"))
+    assert predict(model, THREE, {"p": probability})["p"].to_pylist() == [0.75] * 3
+
+
+def test_a_model_whose_classes_change_their_order_after_it_was_loaded_is_not_asked_for_one():
+    model = loaded(Returns(classes=[0, 1], predict_proba=np.array([[0.25, 0.75]] * 3)), inputs(x="float64"))
+    outputs = {"p": Prediction(method="predict_proba", class_=1)}
+    assert predict(model, THREE, outputs)["p"].to_pylist() == [0.75] * 3
+    model.estimator.classes_ = np.array([1, 0])
+    with pytest.raises(
+        ModelBlocked, match=r"for the column 'p': its classes are \[1, 0\], and were \[0, 1\] when it was loaded"
+    ):
+        predict(model, THREE, outputs)
 
 
 def test_missing_methods_and_classes_are_said_with_what_there_is():
@@ -713,6 +767,24 @@ def test_what_scikit_learn_says_of_an_older_file_is_remarked_once(registry):
         f"Trying to unpickle estimator {name} from version {older.decode()}"
         for name in ("StandardScaler", "LinearRegression", "Pipeline")
     ]
+
+
+@pytest.mark.parametrize(
+    ("signature", "allowed_types", "may"),
+    [
+        ({}, (), False),
+        ({"format": "skops"}, (), False),
+        ({"format": "onnx"}, (), True),
+        ({}, ("lightgbm.basic.Booster",), True),
+        ({"adapter": "ours.features:make"}, (), True),
+        ({"output_adapter": "ours.features:take_apart"}, (), True),
+        ({"interpreter": "other", "format": "onnx"}, ("lightgbm.basic.Booster",), False),
+    ],
+)
+def test_where_more_runs_than_scikit_learn_a_process_may_end(signature, allowed_types, may):
+    version = loaded(None, inputs(x="float64")).version
+    signed = version.signature.model_copy(update=signature)
+    assert may_end_its_process(ModelVersion(version.manifest, signed), allowed_types) is may
 
 
 # -- one bad row costs one row --------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import json
+import os
 import pickle
 import signal
 import subprocess
@@ -332,6 +333,15 @@ def test_a_corrupt_event_is_named(registry, lake, change, match):
     break_file(lake, "models/late/events/000002.json", change)
     with pytest.raises(LakeCorrupt, match=match):
         registry.alias("late", "production")
+
+
+def test_what_killed_writers_left_beside_the_events_goes_once_it_is_old(registry, lake):
+    register(registry)
+    for name in (".tmp-old", ".tmp-young"):
+        lake.write_bytes(f"models/late/events/{name}", b"half of an ev")
+    os.utime(lake.path("models/late/events/.tmp-old"), (0, 0))
+    promote(registry, 1)
+    assert sorted(os.listdir(lake.path("models/late/events"))) == [".tmp-young", "000001.json"]
 
 
 def test_a_missing_event_is_never_read_over(registry, lake):

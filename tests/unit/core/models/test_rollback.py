@@ -6,7 +6,10 @@ import pytest
 
 from tasks.core.models.model_events import ROLLED_BACK_FROM, aliases_in
 from tasks.core.models.model_version import Event
-from tasks.core.models.rollback import version_before
+from tasks.core.models.registry import Registry
+from tasks.core.models.rollback import move_back, version_before
+from tasks.core.storage import Lake
+from tests.unit.core.models.test_registry import promote, register
 
 NOON = dt.datetime(2026, 11, 1, 12, tzinfo=dt.UTC)
 
@@ -65,3 +68,21 @@ def test_each_alias_has_a_history_of_its_own():
     events = told("1 2") + told("3 4", "challenger")
     assert (version_before(events, "production"), version_before(events, "challenger")) == (1, 3)
     assert version_before(events, "other") is None
+
+
+def test_a_run_that_is_begun_again_does_not_go_further_back(tmp_path):
+    """Killed after the alias had moved, a run is run again under its own id; another one goes one further back."""
+    registry = Registry(Lake(tmp_path / "lake"))
+    for version in (1, 2, 3):
+        register(registry)
+        promote(registry, version)
+
+    def back(run):
+        left, event = move_back(registry, "late", "production", reason="it is worse", at=NOON, by="ann", run=run)
+        return left, event.version, event.sequence
+
+    assert back("first") == (3, 2, 4)
+    assert back("first") == (3, 2, 4)
+    assert back("second") == (2, 1, 5)
+    promote(registry, 3)
+    assert back("second") == (3, 1, 7)  # 2 was left behind for good: the history is a stack.

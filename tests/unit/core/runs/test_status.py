@@ -6,6 +6,7 @@ import time
 import pytest
 
 from tasks.core import layout
+from tasks.core.auditing.records import AuditRecord, Finding
 from tasks.core.monitoring.records import Alarm, Monitored
 from tasks.core.runs import late
 from tasks.core.runs.recalling import queue
@@ -97,6 +98,39 @@ def test_a_look_that_did_not_come_is_said_from_an_hour_after_its_tick(three_days
     assert found.look_missed == at("2026-03-06 06:00")
     assert look(at("2026-03-08 12:00"), monitor={"cron": "0 6 * * 1"}).look_missed is None
     assert look(at("2026-03-08 12:00"), schedule={"cron": "30 2 * * *", "active": False}).look_missed is None
+
+
+def audit_of(day, *findings):
+    """What the audit of a day has left."""
+    at_noon = at(f"{day} 12:00")
+    record = AuditRecord(
+        job="late", day=day, at=at_noon, finished_at=at_noon, seed=1, findings=findings, findings_count=len(findings)
+    )
+    return f"audits/late/as_of={day}.json", record.model_dump_json().encode()
+
+
+def test_what_the_last_audit_found_is_no_longer_well(three_days, look):
+    publish(three_days, DAYS[3])
+    assert (look().audited_on, look().audit_findings_count, look().exit_code) == ("", 0, 0)
+    broken = Finding(link="model", file="model.joblib", what="it", found="a", expected="b", next_step="restore it")
+    three_days.write_bytes(*audit_of(DAYS[2], broken))
+    found = look()
+    assert (found.audited_on, found.audit_findings, found.exit_code) == (DAYS[2], (broken,), 3)
+    three_days.write_bytes(*audit_of(DAYS[3]))
+    assert (look().audited_on, look().audit_findings, look().exit_code) == (DAYS[3], (), 0)
+    three_days.write_bytes(f"audits/late/as_of={DAYS[3]}.json", b"{")
+    assert "is not what an audit leaves" in look().problem
+
+
+def test_an_audit_that_did_not_come_is_said_from_an_hour_after_its_tick(three_days, look):
+    publish(three_days, DAYS[3])
+    # The 8th of March 2026 is a Sunday.
+    assert look(at("2026-03-08 12:00")).audit_missed is None  # Nobody has ever audited: nobody is waited for.
+    three_days.write_bytes(*audit_of(DAYS[3]))
+    assert look(at("2026-03-08 07:29")).audit_missed is None
+    assert look(at("2026-03-08 12:00")).audit_missed == at("2026-03-08 06:30")
+    assert look(at("2026-03-08 12:00"), audit={"cron": "0 6 1 * *"}).audit_missed is None
+    assert look(at("2026-03-08 12:00"), schedule={"cron": "30 2 * * *", "active": False}).audit_missed is None
 
 
 def test_blocked_says_why_and_what_readers_still_see(three_days, look):
