@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import app
+from flows.cli.many import raise_worst
 from flows.cli.output import echo_json, paragraph, table
 from flows.cli.run import AsJson
 from tasks.core.errors import DefinitionError, Incomplete
@@ -55,10 +56,7 @@ def prune(
         echo_json(summary.model_dump(mode="json"))
     else:
         _tell(summary, job, apply=apply)
-    if error is not None:
-        if not as_json:
-            raise error
-        raise typer.Exit(error.exit_code)
+    raise_worst(error, as_json=as_json)
 
 
 def _concluded(found: list[Pruned], server: Summary) -> tuple[Any, Incomplete | None]:

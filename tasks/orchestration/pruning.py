@@ -19,10 +19,10 @@ from prefect.settings import get_current_settings
 from tasks.core.definitions.retention import FOR_EVER
 from tasks.core.definitions.schedule import length
 from tasks.core.errors import OrchestrationError
+from tasks.core.events import JOB_TAG, TAG
 from tasks.core.pruning.records import Line, Pruned
 from tasks.core.runs.late import Looked
 
-_TAG = "lamplighter"
 _OF_JOBS = ("score", "backfill", "challenge", "monitor", "audit", "revisit", "train")
 _OF_NONE = ("deadlines", "promote", "rollback", "recall", "prune", "replay")
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -77,11 +77,11 @@ def prune_runs(
 
 
 def _chosen(policies: Mapping[str, str], common: str | None) -> dict[str, list[_Chosen]]:
-    of_jobs = {job: [_Chosen(job, policy, _OF_JOBS, (_TAG, f"job:{job}"))] for job, policy in policies.items()}
+    of_jobs = {job: [_Chosen(job, policy, _OF_JOBS, (TAG, f"{JOB_TAG}{job}"))] for job, policy in policies.items()}
     if common is None:
         return of_jobs
-    on_time = _Chosen("", ON_TIME_KEPT, ("deadlines",), (_TAG,), Looked.on_time)
-    return of_jobs | {"": [on_time, _Chosen("", common, _OF_NONE, (_TAG,))]}
+    on_time = _Chosen("", ON_TIME_KEPT, ("deadlines",), (TAG,), Looked.on_time)
+    return of_jobs | {"": [on_time, _Chosen("", common, _OF_NONE, (TAG,))]}
 
 
 def _line(client: SyncPrefectClient, some: Sequence[_Chosen], now: dt.datetime, *, remove: bool) -> Line:
