@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 PEERS  := .venv-peers
 UV     := $(shell command -v uv)
 ROWS   ?= 1000000
+SHARE  ?= 0.12
 
 # Bytecode is written at installation: without it each start takes two to three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 # Stock Great Expectations, which the parity tests compare with, lists some results in the order of a set.
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-extras lint bench bench-monitors peers crash soak up lock schema clean
+.PHONY: demo test test-extras lint bench bench-monitors peers crash mutants soak up lock schema clean
 
 demo: $(VENV)/.run ## Set up, train a model on real flights, score eight days
 	$(BIN)/lamplighter demo
@@ -40,6 +41,9 @@ peers: $(PEERS)/.peers ## The environment of Evidently and NannyML, which run on
 crash: $(VENV)/.dev ## Kills what changes a lake at two thousand instants, and lets its disk fail at as many
 	$(BIN)/python -m tests.crash
 
+mutants: $(VENV)/.mutants ## Breaks publishing, conservation and the registry in a sample of ways; SHARE=1 takes all, some hours
+	$(BIN)/python -m tests.mutants --share $(SHARE)
+
 soak: $(VENV)/.extras ## The tests that take long: forty jobs, backfills cancelled and killed, crash tests in full
 	$(BIN)/python -m pytest -m slow -n 2 --dist loadfile
 
@@ -55,6 +59,7 @@ lock:
 	$(LOCK) --extra demo --extra postgresql -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
+	$(LOCK) --extra demo --extra postgresql --group test --group mutants -c .ci/dev.lock -o .ci/mutants.lock
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group pyproject.toml:peers -o .ci/peers.lock
 	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock
 
@@ -89,3 +94,7 @@ $(PEERS)/.peers: .ci/peers.lock
 $(VENV)/.bench: .ci/bench.lock pyproject.toml
 	$(call install,.ci/bench.lock)
 	touch $(VENV)/.run $(VENV)/.dev
+
+$(VENV)/.mutants: .ci/mutants.lock pyproject.toml
+	$(call install,.ci/mutants.lock)
+	touch $(VENV)/.run

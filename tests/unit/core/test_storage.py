@@ -467,3 +467,16 @@ def test_a_read_that_fails_is_the_lakes_error(lake, monkeypatch, call):
     use = {"scandir": lake.names, "read_bytes": lake.read_bytes, "open": lake.sha256, "exists": lake.exists}[call]
     with pytest.raises(LakeError, match="Input/output error"):
         use("a/b")
+
+
+def test_a_range_that_cannot_be_read_is_named(lake):
+    with pytest.raises(LakeError, match=f"could not read {re.escape(str(lake.path('a')))}: No such file"):
+        lake.read_range("a", 0, 1)
+
+
+def test_an_error_without_a_word_is_told_by_its_name(lake):
+    with (
+        pytest.raises(LakeCorrupt, match=r"could not read .*/a: ArrowInvalid\."),
+        system.lake_errors("read", lake.path("a")),
+    ):
+        raise pa.ArrowInvalid("")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import LakeError
+from tasks.core.storage import system
 from tests.lake_tools import rows, write
 
 
@@ -57,3 +58,19 @@ def test_a_file_where_a_folder_should_be_is_an_error(lake):
 
     with pytest.raises(LakeError, match="could not write"):
         lake.write_bytes("a/b", b"2")
+
+
+def test_what_is_flushed_is_the_whole_file_and_not_what_python_still_holds(lake, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: sizes.append(os.fstat(descriptor).st_size))
+    lake.write_bytes("a", b"12345")
+    assert 5 in sizes
+
+
+def test_a_swap_that_is_mended_is_flushed_where_it_was_and_where_it_is(lake, monkeypatch):
+    lake.write_bytes("staged/t.old/part", b"")
+    lake.write_bytes("table/other", b"")
+    folders = []
+    monkeypatch.setattr(system, "flush_folder", folders.append)
+    lake.mend_swap("staged/t", "table/t")
+    assert set(folders) == {lake.path("staged"), lake.path("table")}

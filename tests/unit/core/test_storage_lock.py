@@ -40,6 +40,16 @@ def test_a_second_process_is_refused_and_told_who_holds_the_lock(lake, holder):
         pass
 
 
+def test_whether_a_lock_is_held_can_be_seen_without_taking_it(lake, holder):
+    assert lake.is_locked(LOCK) is True
+    assert lake.is_locked("locks/late 2013-07-02.lock") is False
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert lake.is_locked(LOCK) is False
+    with lake.lock(LOCK, holder="me"):
+        assert lake.is_locked(LOCK) is True
+
+
 def test_another_window_is_free(lake, holder):
     with lake.lock("locks/late 2013-07-02.lock", holder="me"):
         pass

@@ -81,3 +81,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error_and_not_empty(lake, monkeypa
     monkeypatch.setattr(os, "scandir", failing(13))
     with pytest.raises(LakeError, match="could not"):
         getattr(lake, look)("a")
+
+
+def test_a_file_is_held_only_where_it_lies_in_the_folder_itself(lake, tmp_path):
+    lake.write_bytes("a/kept", b"")
+    (tmp_path / "outside").write_bytes(b"")
+    for name, target in (("in", lake.path("a/kept")), ("out", tmp_path / "outside"), ("loop", lake.path("a/loop"))):
+        lake.path(f"a/{name}").symlink_to(target)
+
+    held = {key: lake.holds_file(key) for key in ("a/kept", "a/in", "a/out", "a/loop", "a", "a/nothing")}
+
+    assert held == {"a/kept": True, "a/in": True, "a/out": False, "a/loop": False, "a": False, "a/nothing": False}

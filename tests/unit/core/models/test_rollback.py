@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from tasks.core.errors import DefinitionError, ModelNotFound
 from tasks.core.models.model_events import ROLLED_BACK_FROM, aliases_in
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
@@ -86,3 +87,23 @@ def test_a_run_that_is_begun_again_does_not_go_further_back(tmp_path):
     assert back("second") == (2, 1, 5)
     promote(registry, 3)
     assert back("second") == (3, 1, 7)  # 2 was left behind for good: the history is a stack.
+
+
+def test_where_there_is_nothing_to_go_back_to_nothing_is_moved(tmp_path):
+    registry = Registry(Lake(tmp_path / "lake"))
+    register(registry)
+
+    def back():
+        return move_back(registry, "late", "production", reason="it is worse", at=NOON, by="ann")
+
+    with pytest.raises(DefinitionError, match="production of late has named no version that is not recalled"):
+        back()
+    promote(registry, 1)
+    with pytest.raises(DefinitionError, match="named no version but 1 that is not recalled, so there is none"):
+        back()
+    assert registry.aliases("late") == {"production": 1}
+
+
+def test_a_model_that_is_not_there_goes_nowhere(tmp_path):
+    with pytest.raises(ModelNotFound, match="no model 'late'"):
+        move_back(Registry(Lake(tmp_path / "lake")), "late", "production", reason="worse", at=NOON, by="ann")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.core.rows import duplicates
 from tasks.core.rows.duplicates import DuplicateFinder
 from tasks.core.storage import Lake
 
@@ -101,6 +102,15 @@ def test_last_of_many_equal_rows_decides(lake, last_differs):
 def test_keys_that_no_bits_of_the_first_half_part(lake):
     keys = [(7, second % 50) for second in range(200)]
     assert find(lake, keys, [(0, 0)] * 200) == (list(range(50, 200)), [])
+
+
+def test_keys_that_begin_alike_are_parted_by_the_bits_that_follow(lake, monkeypatch):
+    """Of 80 records no more are held at once than there is room for, though their first twelve bits are the same."""
+    resolved, at_once = duplicates._resolved, []
+    monkeypatch.setattr(duplicates, "_resolved", lambda records: at_once.append(len(records)) or resolved(records))
+    keys = [(number << 46, 0) for number in range(40)] * 2
+    assert find(lake, keys, [(0, 0)] * 80) == (list(range(40, 80)), [])
+    assert max(at_once) <= TINY // 40 // 4
 
 
 def test_what_a_killed_run_left_is_removed(lake):

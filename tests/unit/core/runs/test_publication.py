@@ -481,3 +481,17 @@ def test_a_file_of_the_same_name_is_visible_only_with_the_same_bytes(lake):
     scene.publish()
     assert is_visible(lake, scene.intent, PREDICTIONS)
     assert pq.read_table(lake.path(layout.partition(PREDICTIONS, JOB, AS_OF)))["x"].to_pylist() == [1, 1, 1]
+
+
+def test_a_run_whose_predictions_somebody_took_away_is_replaced_all_the_same(lake):
+    """Else two runs would count as published."""
+    first, old = stage(lake, "old", alike(1))
+    Scene(lake, first, {}, old, None).publish()
+    lake.remove(layout.partition(PREDICTIONS, JOB, AS_OF))
+    intent, new = stage(lake, "new", alike(2))
+
+    published = Scene(lake, intent, {}, new, "old").publish()
+
+    assert (published.replaces, visible(lake)) == ("old", new)
+    assert load_manifest(lake, layout.workspace(JOB, AS_OF, "old")).state == "superseded"
+    assert published_manifest(lake, JOB, AS_OF).run_id == "new"
