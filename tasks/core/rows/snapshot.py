@@ -13,9 +13,10 @@ from tasks.core.definitions.column_types import type_name
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
 from tasks.core.errors import LakeCorrupt, SnapshotGone
+from tasks.core.records import read_beside
 from tasks.core.rows import rejects
 from tasks.core.rows.conform import conform
-from tasks.core.rows.digest import RowDigest, hash_rows
+from tasks.core.rows.digest import Hashes, RowDigest, hash_rows
 from tasks.core.rows.duplicates import DuplicateFinder
 from tasks.core.rows.reasons import REJECTS_SCHEMA, Kind, Reason, rejects_table
 from tasks.core.runs.manifest import Manifest, SnapshotRecord, read_manifest
@@ -30,13 +31,13 @@ _DUPLICATES_BYTES = 64 * 1024 * 1024  # Beyond it the hashes of keys wait on the
 
 def read_record(lake: Folder, workspace: str) -> SnapshotRecord | None:
     """The record of a complete snapshot, or None; LakeCorrupt where the file is not what the record says."""
-    if not lake.exists(f"{workspace}/{RECORD}"):
-        return None
-    try:
-        record = SnapshotRecord.model_validate_json(lake.read_bytes(f"{workspace}/{RECORD}"))
-    except ValueError as error:
-        raise LakeCorrupt(f"{lake.path(workspace)}/{RECORD} is not the record of a snapshot") from error
-    return record
+    return read_beside(
+        lake,
+        f"{workspace}/{RECORD}",
+        SnapshotRecord,
+        wrong="is not the record of a snapshot",
+        next_step=f"restore it from a backup, or remove {lake.path(workspace)} and score the window again",
+    )
 
 
 def required_record(lake: Folder, workspace: str) -> SnapshotRecord:
@@ -115,12 +116,10 @@ def write_snapshot(
         rows = stack.enter_context(lake.parquet_writer(f"{workspace}/{SNAPSHOT}", job.arrow_schema))
         taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
         finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}", memory_bytes=_DUPLICATES_BYTES))
-        intake = _Intake(job, window, taken, finder)
+        intake = _Intake(job, window, taken, finder, earlier_rejects)
         for batch in rebatch(map(intake.add, batches), job.limits.batch_rows):
             rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
             tell(batch.num_rows)
-        if earlier_rejects is not None:
-            intake.reject_unread(earlier_rejects)
         repeated = intake.finish()
     with lake.parquet_writer(f"{workspace}/{rejects.DUPLICATES}", rejects.DUPLICATES_SCHEMA) as writer:
         writer.write_table(pa.table({"row": pa.array(repeated, pa.int64())}, schema=rejects.DUPLICATES_SCHEMA))
@@ -153,22 +152,26 @@ def keys_digest(lake: Folder, key: str, names: Sequence[str], record: SnapshotRe
 class _Intake:
     """What is gathered while rows come in: they are brought to their types, hashed and checked."""
 
-    def __init__(self, job: Job, window: Window, taken: TableWriter, finder: DuplicateFinder) -> None:
+    def __init__(
+        self, job: Job, window: Window, taken: TableWriter, finder: DuplicateFinder, unread_before: pa.Table | None
+    ) -> None:
         self.count = 0
         self.row_digest = RowDigest.empty()
         self.key_digest = RowDigest.empty()
         self._job, self._window, self._taken, self._finder = job, window, taken, finder
         self._bounds = (window.start, window.end)
+        self._unread_before = REJECTS_SCHEMA.empty_table() if unread_before is None else unread_before
 
     def add(self, found: pa.RecordBatch) -> pa.RecordBatch:
         """The batch in its declared types; what is wrong with its rows has been put aside."""
         batch, unconvertible = conform(found, self._job.arrow_schema, self.count, may_lack=self._job.may_lack)
         keyed = are_given(batch, self._job.keys)
         row_hashes, key_hashes = hash_rows(batch), hash_rows(batch, self._job.keys)
-        self._finder.add(key_hashes, row_hashes, ~keyed)
         self.row_digest += RowDigest.of(row_hashes)
         self.key_digest += RowDigest.of(key_hashes)
-        self.reject_unread(rejects_table(unconvertible))
+        self._reject_unread(rejects_table(unconvertible), row_hashes)
+        self._reject_unread(self._known_of(batch.num_rows), row_hashes)
+        self._finder.add(key_hashes, row_hashes, ~keyed)
         self.reject(self._without_key(keyed))
         if self._job.event_time:
             self.reject(self._outside(batch, self._job.event_time))
@@ -179,11 +182,22 @@ class _Intake:
         if len(records):
             self._taken.write_table(records)
 
-    def reject_unread(self, records: pa.Table) -> None:
-        """Puts aside rows with values that could not be converted: null in the snapshot, so its digest says what they were."""
-        if len(records):
-            self.row_digest += RowDigest.of(hash_rows(records, ["reason"]))
+    def _reject_unread(self, records: pa.Table, row_hashes: Hashes) -> None:
+        """Puts aside rows with values that could not be converted: null in the snapshot, so its digest says what they were.
+
+        And so do their own hashes: such a row repeats neither one whose value is missing nor one with another bad value.
+        """
+        if not len(records):
+            return
+        told = hash_rows(records, ["reason"])
+        self.row_digest += RowDigest.of(told)
+        np.add.at(row_hashes, records["row"].to_numpy() - self.count, told)
         self.reject(records)
+
+    def _known_of(self, rows: int) -> pa.Table:
+        """What the kept snapshot's own record says of the next rows."""
+        row = self._unread_before["row"].to_numpy()
+        return self._unread_before.filter((row >= self.count) & (row < self.count + rows))
 
     def finish(self) -> rejects.Rows:
         """Puts aside the rows whose key has other values elsewhere; returns those that merely repeat another."""

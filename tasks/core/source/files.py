@@ -42,6 +42,7 @@ _HIVE = re.compile(r"([^/=]+)=([^/]*)/")
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _CSV_MISSING = pa.array(["NA", "N/A", "NULL", "null", "\\N"])
 _CSV_BLOCK_BYTES = 4 << 20
+_TOO_LONG = "straddles two block boundaries"
 _MOST_OF_A_LINE = 64 << 10
 _EVENT_TIME = pa.timestamp("us", tz="UTC")
 _PASSING_ERRORS = {
@@ -181,13 +182,17 @@ def _from_path(path: str, place: _Place, request: _Request) -> dict[str, str | N
 
 
 def _open_parquet(place: _Place, path: str, request: _Request) -> tuple[list[str], Batches]:
+    found = _guarded(path, lambda: pq.read_schema(path, filesystem=place.system))
+    constants = _from_path(path, place, request)
+    names = [*found.names, *(name for name in constants if name not in found.names)]
+    check_columns(names, request.columns.names, where=path, may_lack=request.may_lack)
+    # A dataset takes no name twice, not even of columns that nobody asks for.
+    asked_for = pa.schema([field for field in found if field.name in request.columns.names])
+
     def dataset() -> Any:
-        return pyarrow.dataset.dataset(path, filesystem=place.system, format="parquet")
+        return pyarrow.dataset.dataset(path, schema=asked_for, filesystem=place.system, format="parquet")
 
     opened = _guarded(path, dataset)
-    constants = _from_path(path, place, request)
-    names = [*opened.schema.names, *(name for name in constants if name not in opened.schema.names)]
-    check_columns(names, request.columns.names, where=path, may_lack=request.may_lack)
     pushed = _pushed_down(opened.schema, request)
     wanted = [name for name in request.columns.names if name in opened.schema.names]
 
@@ -206,9 +211,38 @@ def _row_groups(opened: Any, place: _Place, path: str, pushed: Any, wanted: list
     for fragment in opened.get_fragments(filter=pushed):
         groups = [group.id for part in fragment.split_by_row_group(pushed) for group in part.row_groups]
         with place.system.open_input_file(path) as opened_file, pq.ParquetFile(opened_file, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_rows, row_groups=groups, columns=wanted):
-                kept = pa.Table.from_batches([batch])
-                yield from (kept if pushed is None else kept.filter(pushed)).to_batches()
+            for together in _read_together(groups, opened.schema):
+                for batch in file.iter_batches(batch_rows, row_groups=together, columns=wanted):
+                    kept = pa.Table.from_batches([_without_views(batch)])
+                    yield from (kept if pushed is None else kept.filter(pushed)).to_batches()
+
+
+def _read_together(groups: list[int], schema: pa.Schema) -> list[list[int]]:
+    """All row groups at once; but Arrow cannot join lists of coded values that lie in several."""
+    coded = any(_has_coded_items(field.type) for field in schema)
+    return [[group] for group in groups] if coded else [groups]
+
+
+def _has_coded_items(kind: Any) -> bool:
+    items = [kind.field(place).type for place in range(kind.num_fields)] if pa.types.is_nested(kind) else []
+    return any(pa.types.is_dictionary(item) or _has_coded_items(item) for item in items)
+
+
+def _without_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Text and bytes in the layout that Arrow can pick rows of: of views it cannot."""
+    plain = pa.schema([field.with_type(_without_view(field.type)) for field in batch.schema])
+    return batch if plain.equals(batch.schema) else batch.cast(plain)
+
+
+def _without_view(kind: Any) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_list(kind):
+        return pa.list_(kind.value_field.with_type(_without_view(kind.value_type)))
+    unchanged: pa.DataType = kind
+    return unchanged
 
 
 def _pushed_down(schema: pa.Schema, request: _Request) -> Any:
@@ -321,6 +355,11 @@ def _guarded(path: str, call: Callable[[], Any]) -> Any:
 
 def _explain(path: str, error: Exception) -> SourceError:
     message = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if _TOO_LONG in message:
+        return problem(
+            f"could not read {path}: a row does not end within {_CSV_BLOCK_BYTES >> 20} MiB",
+            next_step="close the quote that is left open, or give rows that are as long as Parquet",
+        )
     passing = getattr(error, "errno", None) in _PASSING_ERRORS or bool(_PASSING_WORDS.search(message))
     return problem(
         f"could not read {path}: {message}",
