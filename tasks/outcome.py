@@ -39,6 +39,7 @@ from prefect.states import Completed, Failed
 from tasks.core import logs
 from tasks.core.errors import Blocked, Differs, LamplighterError, NotDelivered, NothingToDo, SourceLate, WindowFinished
 from tasks.core.logs import log
+from tasks.core.pages.markdown import escape
 from tasks.core.runs.manifest import Manifest
 from tasks.orchestration.quiet import say_it_once
 from tasks.orchestration.run_logs import log_to_run_page
@@ -105,11 +106,14 @@ def _failed_name(error: LamplighterError) -> str:
 
 
 def show_table(name: str, rows: list[dict[str, Any]], description: str) -> None:
-    """What a run did, as a table in the Prefect UI. A server that does not answer must not cost the run."""
+    """What a run did, as a table in the Prefect UI. A server that does not answer must not cost the run.
+
+    The UI takes the description for Markdown, and it may hold somebody's reason.
+    """
     if flow_run.id is None:
         return
     try:
-        create_table_artifact(rows, key=re.sub(r"[^a-z0-9]+", "-", name.lower()), description=description)
+        create_table_artifact(rows, key=re.sub(r"[^a-z0-9]+", "-", name.lower()), description=escape(description))
     except Exception as error:  # noqa: BLE001
         log.warning("The table %s was not shown: %s", name, error)
 

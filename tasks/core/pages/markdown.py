@@ -13,7 +13,8 @@ from tasks.core.runs.challenger import Beside
 from tasks.core.runs.manifest import Manifest
 
 _MOST = 10
-_SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/))")
+# What has a meaning anywhere in a line; what some make a link of, though nobody wrote one; and what begins a list.
+_SPECIAL = re.compile(r"([\\`*_{}\[\]#+!|~$@]|:(?=/)|(?<=\bwww)\.|^[-=](?=[\s=-])|(?<=^\d)[.)](?=\s))", re.IGNORECASE)
 _SIGNS = {"good": "✅", "warn": "⚠️", "stop": "⛔", "bad": "❌", "idle": "⏳"}
 
 

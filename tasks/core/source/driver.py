@@ -7,8 +7,6 @@ import re
 from types import ModuleType
 from typing import Any
 
-import pyarrow as pa
-
 from tasks.core.errors import DefinitionError, SourceError
 from tasks.core.source.address import Address
 from tasks.core.source.problems import guarded, problem
@@ -34,8 +32,8 @@ def connected(driver: str, address: Address, *, whose: str = "source") -> tuple[
     SourceError where the database cannot be reached, DefinitionError where the driver is not installed.
     """
     module = _driver_module(driver, whose)
-    # Arrow's, for what fails in the middle of a stream.
-    errors = (module.Error, pa.ArrowException, OSError)
+    # Whatever a driver raises may hold the address: its own errors, Arrow's in the middle of a stream, and any other.
+    errors = (Exception,)
 
     def explain(error: Exception) -> SourceError:
         message = _one_line(error)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote
 
-from tasks.core.errors import SourceError
+from tasks.core.errors import LamplighterError, SourceError
 
 T = TypeVar("T")
 
@@ -20,7 +20,8 @@ _SHORTEST_MASKED = 4
 _SECRET_PARAMETER = re.compile(
     r"(?:pass|pwd|secret|token|key|credential)\w*\s*=\s*('(?:[^'\\]|\\.)*'|[^&;\s]+)", re.IGNORECASE
 )
-_USER_INFO = re.compile(r"://[^/?#]*?:(.*)@")
+# user:password@account/database too, as some drivers have it.
+_USER_INFO = re.compile(r"(?:://|^(?!.*://))[^/?#=]*?:(.*)@")
 
 _sleep: Callable[[float], None] = time.sleep
 
@@ -45,6 +46,8 @@ def guarded(
     """
     try:
         return call()
+    except LamplighterError:
+        raise
     except kinds as error:
         told = explain(error)
     raise told

@@ -35,6 +35,8 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
         loaded = ExpectationSuiteValidationResultSchema().load(told)
         sections = {"class_name": "ValidationResultsColumnSectionRenderer", "table_renderer": _TABLE}
         document = ValidationResultsPageRenderer(sections, run_info_at_end=True).render(loaded)
+        for section in document.sections:
+            _escape_name(section)
         html = _view().render(document, title=title)
     return _SITE_LINK.sub(r"\1", _badges(html))
 
@@ -42,6 +44,18 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
 def _tell(config: dict[str, Any], outcome: ExpectationOutcome) -> None:
     told = {"severity": outcome.severity, "consequence": outcome.consequence}
     config["meta"] = {**(config.get("meta") or {}), "lamplighter": told}
+    if config.get("description"):
+        # A sentence of the suite's own, which GX writes as it is.
+        config["description"] = escape(config["description"], quote=False)
+
+
+def _escape_name(section: Any) -> None:
+    """GX writes a column's name into the list of contents, and into the head of its section, as it is."""
+    section.section_name = escape(str(section.section_name), quote=False)
+    for block in section.content_blocks:
+        told = getattr(getattr(block, "header", None), "string_template", None)
+        if block.content_block_type == "header" and told:
+            told["template"] = escape(told["template"], quote=False)
 
 
 def _badges(html: str) -> str:

@@ -8,9 +8,7 @@ are allowed. The file is refused before its first name is called.
 
 from __future__ import annotations
 
-import bz2
 import functools
-import gzip
 import io
 import lzma
 import math
@@ -27,18 +25,12 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, is_forbidden, may_be_partial, resolve
 from tasks.core.models.formats.refusals import cannot_be_kept, not_here, refused, unreadable
+from tasks.core.models.formats.unpacking import unpacked
 
 if TYPE_CHECKING:
     from tasks.core.models.model_version import InputSchema
 
 _PROTOCOL = 5  # Fixed, so that another Python writes the same bytes.
-_DECOMPRESS: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x78": zlib.decompress,
-    b"\x1f\x8b": gzip.decompress,
-    b"BZ": bz2.decompress,
-    b"\x5d\x00": lzma.decompress,
-    b"\xfd7zXZ": lzma.decompress,
-}
 FindClass = Callable[[str, str], Any]
 
 
@@ -292,13 +284,10 @@ def _read(plain: bytes, find: FindClass) -> Any:
 
 
 def _decompressed(data: bytes) -> bytes:
-    for prefix, decompress in _DECOMPRESS.items():
-        if data.startswith(prefix):
-            try:
-                return decompress(data)
-            except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
-                raise unreadable("joblib", f"it cannot be decompressed: {error}") from error
-    return data
+    try:
+        return unpacked(data)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise unreadable("joblib", f"it cannot be decompressed: {error}") from error
 
 
 def _refuse_unlisted(names: list[tuple[str, str]], accepted: frozenset[str]) -> None:

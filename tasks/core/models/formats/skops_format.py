@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.core.models.formats.allow_list import is_forbidden
 from tasks.core.models.formats.refusals import refused, unreadable
+from tasks.core.models.formats.unpacking import check_zip
 
 if TYPE_CHECKING:
     from tasks.core.models.model_version import InputSchema
@@ -48,6 +49,7 @@ class SkopsFormat:
     def types_in(self, data: bytes) -> list[str]:
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as file:
+                check_zip(file, len(data))
                 schema = json.loads(file.read(_SCHEMA))
             return sorted({f"{node['__module__']}.{node['__class__']}" for node in _nodes(schema)})
         except Exception as error:
@@ -55,6 +57,8 @@ class SkopsFormat:
 
     def types_to_accept(self, data: bytes) -> list[str]:
         try:
+            with zipfile.ZipFile(io.BytesIO(data)) as file:
+                check_zip(file, len(data))
             return list(_skops.get_untrusted_types(data=data))
         except Exception as error:
             raise unreadable(self.name, f"{type(error).__name__}: {error}") from error
