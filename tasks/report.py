@@ -27,6 +27,7 @@ from tasks.core.pages.verdicts import headline
 from tasks.core.performance import tables
 from tasks.core.profiles.figures import Figures
 from tasks.core.pruning.records import Pruned
+from tasks.core.records import read_beside
 from tasks.core.rows import contract, quarantine
 from tasks.core.runs import challenger, latest
 from tasks.core.runs import dry_run as dry_runs
@@ -35,14 +36,12 @@ from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
 from tasks.core.runs.showing import table_of
 from tasks.core.settings import Settings
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 from tasks.orchestration.artifacts import show_look, show_window
 from tasks.stage import Stage
 
 # The index shows the newest windows only; reading more manifests would make every run slower than the one before.
 _WINDOWS_IN_INDEX = 400
-# Other windows' runs write beside this one; none of them takes an hour for a page.
-_HALF_WRITTEN_SECONDS = 3600.0
 
 
 @contextlib.contextmanager
@@ -81,9 +80,6 @@ def write_report(job: str, as_of: str, *, dry_run: bool = False) -> str | None:
     if not dry_run:
         _write_index(lake, definition, monitored)
         write_home(lake, project, now=_now())
-    # Not below: of a year of hourly windows of forty jobs each run would walk through all pages.
-    for folder in ("reports", f"reports/{job}"):
-        lake.sweep(folder, idle_seconds=_HALF_WRITTEN_SECONDS, below=False)
     # Last: where it stands, all of them were written.
     page = _page(job, as_of, dry_run=dry_run)
     lake.write_bytes(page, _window_html(lake, definition, manifest, monitored).encode())
@@ -158,6 +154,8 @@ def _write_job_pages(lake: Lake, job: Job, labels: Sequence[str]) -> None:
 def _write_index(lake: Lake, job: Job, monitored: Monitored | None) -> None:
     with alone(lake, layout.index_lock(job.job)):
         lake.write_bytes(layout.index_page(job.job), _index_html(lake, job, monitored).encode())
+    # Not below: there are the statistics of every window.
+    lake.sweep(layout.reports(job.job), idle_seconds=ABANDONED_SECONDS, below=False)
 
 
 def _monitored(lake: Lake, job: str) -> Monitored | None:
@@ -298,12 +296,21 @@ def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
     return f"It is queued to be scored again: {entry.reason}"
 
 
+def _try_newest(lake: Lake, job: str, as_of: str) -> Manifest | None:
+    """A window whose record is damaged takes no other one off the page."""
+    try:
+        return newest_to_show(lake, job, as_of)
+    except LakeCorrupt as error:
+        log.warning("The page of %s is drawn without %s: %s", job, as_of, error)
+        return None
+
+
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
-    found = [newest_to_show(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
+    found = [_try_newest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
     points = [replace(point(one), unit=unit_of(job.window, one.as_of)) for one in found if one is not None]
     if job.retention.reports == FOR_EVER:
         return points
-    kept = set(lake.names(f"reports/{job.job}"))
+    kept = set(lake.names(layout.reports(job.job)))
     # The page of the newest is about to be written where it is not there.
     return [one if one.href in kept else replace(one, href=None) for one in points[:-1]] + points[-1:]
 
@@ -314,7 +321,10 @@ def _now() -> dt.datetime:
 
 def _figures(lake: Lake, manifest: Manifest) -> Figures:
     key = f"{manifest.workspace}/{layout.FIGURES}"
-    return Figures.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else Figures()
+    # What cannot be read is not drawn.
+    with contextlib.suppress(LakeError):
+        return read_beside(lake, key, Figures, wrong="are not the figures of a run") or Figures()
+    return Figures()
 
 
 def _columns(job: Job) -> list[pages.PublishedColumn]:

@@ -11,10 +11,8 @@ from tasks.core.logs import log
 from tasks.core.models.registry import Registry
 from tasks.core.pages import ModelPage, render_model
 from tasks.core.settings import Settings
-from tasks.core.storage import Lake
+from tasks.core.storage import ABANDONED_SECONDS, Lake
 from tasks.stage import Stage
-
-_HALF_WRITTEN_SECONDS = 3600.0
 
 
 def write_model_page(name: str) -> None:
@@ -23,8 +21,8 @@ def write_model_page(name: str) -> None:
         lake = Lake(Settings().lake)
         page = layout.model_page(name)
         lake.write_bytes(page, model_html(Registry(lake), name).encode())
-        # The pages of verdicts are written beside it; none takes an hour.
-        lake.sweep(page.rpartition("/")[0], idle_seconds=_HALF_WRITTEN_SECONDS)
+        # The pages of verdicts are written beside it.
+        lake.sweep(page.rpartition("/")[0], idle_seconds=ABANDONED_SECONDS)
     except Exception as error:  # noqa: BLE001
         log.warning("The page of the model %s was not written: %s", name, error)
 

@@ -22,7 +22,7 @@ from tasks.core.monitoring.standing import standing
 from tasks.core.runs.expected import Expected, expected_windows, published_labels
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import as_of_labels, latest_manifest, published_manifest
-from tasks.core.storage import Lake
+from tasks.core.storage import ABANDONED_SECONDS, Lake
 
 # What was late longer ago is told by `lamplighter status`, which takes its time.
 _LOOKED_BACK, _LOOKED_BACK_SHORT, _WINDOWS_BACK = dt.timedelta(days=7), dt.timedelta(days=1), 3
@@ -36,6 +36,7 @@ def write_home(lake: Lake, project: Project, *, now: dt.datetime) -> None:
     with alone(lake, layout.HOME_LOCK):
         page = pages.render_home(job_lines(lake, project, now=now), _model_lines(lake), written_at=now)
         lake.write_bytes(layout.HOME_PAGE, page.encode())
+    lake.sweep(layout.REPORTS, idle_seconds=ABANDONED_SECONDS, below=False)
 
 
 @contextlib.contextmanager
@@ -91,19 +92,21 @@ def _of_project(lake: Lake, project: Project, name: str, now: dt.datetime) -> pa
     known = _kept(lake, name)
     try:
         digest = project.digest(name)
-        if known is None or known.of != digest:
-            known = _keep(lake, project.load(name, suites=False).job, digest)
-        return _line(lake, name, known, *_schedule_of(lake, known, now))
+        said = known if known and known.of == digest else _said(project.load(name, suites=False).job, digest)
     except LamplighterError as error:
         # One job's broken YAML must not take the list of all jobs away, nor that job out of it.
         return _line(lake, name, known, problem=error.failed)
+    if said is not known:
+        # A disk that is full is not the job's problem: the list is not written, and the next run comes back to it.
+        lake.write_bytes(_known_key(name), said.model_dump_json().encode())
+    try:
+        return _line(lake, name, said, *_schedule_of(lake, said, now))
+    except LamplighterError as error:
+        return _line(lake, name, said, problem=error.failed)
 
 
-def _keep(lake: Lake, job: Job, digest: str) -> _Known:
-    fields = {name: getattr(job, name) for name in _Known.model_fields if name != "of"}
-    known = _Known(of=digest, **fields)
-    lake.write_bytes(_known_key(job.job), known.model_dump_json().encode())
-    return known
+def _said(job: Job, digest: str) -> _Known:
+    return _Known(of=digest, **{name: getattr(job, name) for name in _Known.model_fields if name != "of"})
 
 
 def _kept(lake: Lake, name: str) -> _Known | None:
@@ -200,7 +203,7 @@ def _model_lines(lake: Lake) -> list[pages.ModelLine]:
             lines.append(
                 pages.ModelLine(
                     model=name,
-                    href=page.removeprefix("reports/"),
+                    href=page.removeprefix(f"{layout.REPORTS}/"),
                     production=now[0].version if now else None,
                     since=now[0].since if now else None,
                     versions=len(registry.numbers(name)),
@@ -210,4 +213,4 @@ def _model_lines(lake: Lake) -> list[pages.ModelLine]:
 
 
 def _known_key(job: str) -> str:
-    return f"reports/{job}/job.json"
+    return f"{layout.reports(job)}/job.json"

@@ -1,5 +1,6 @@
 """The commands around a model and after a publication, as cases of `make crash`."""
 
+import contextlib
 import datetime as dt
 import inspect
 import json
@@ -8,15 +9,17 @@ import re
 import sqlite3
 from collections.abc import Mapping
 
+import flows.audit
 import flows.monitor
 import flows.promote
 import flows.rollback
+import tasks.audit
 import tasks.monitor
 import tasks.shards.examination
 import tasks.shards.judging
 from tasks.core import layout
 from tasks.core.definitions.project import Project
-from tasks.core.errors import LakeError
+from tasks.core.errors import Differs, LakeError
 from tasks.core.models.model_version import Candidate
 from tasks.core.models.registry import Registry
 from tasks.core.pruning import pruning
@@ -25,14 +28,15 @@ from tasks.core.runs.run import manifests
 from tasks.core.storage import Folder
 from tasks.report_model import write_model_page
 from tests.crash.commands import Command, Files
-from tests.crash.harness import BEFORE, DONE, SECOND, forked, run_without_prefect
+from tests.crash.harness import BEFORE, DONE, SECOND, Here, forked, run_without_prefect
 from tests.crash.scoring import prepare_new, score_before, the_flow, write_other_rows
-from tests.flows.conftest import LABELS, World, add_wrong_version, make_warehouse
+from tests.flows.conftest import LABELS, World, add_wrong_version, make_warehouse, readings
 
 MODEL = "readings"
 the_promotion = inspect.unwrap(flows.promote.promote.fn)
 the_rollback = inspect.unwrap(flows.rollback.rollback.fn)
 the_look = inspect.unwrap(flows.monitor.monitor.fn)
+the_audit = inspect.unwrap(flows.audit.audit.fn)
 
 # -- around a model ---------------------------------------------------------------------------------------------------
 
@@ -194,6 +198,40 @@ def _pages_by_name(files: Files) -> object:
     return {key: b"" if key.startswith("reports/") else data for key, data in kept.items()}
 
 
+# -- audit ------------------------------------------------------------------------------------------------------------
+
+
+def _prepare_tampered(world: World) -> None:
+    """A day is published, and somebody has changed a byte of what readers see; of another day nobody has."""
+    prepare_new(world)
+    world.write_rows(readings(60, _DAYS[1]), "second.parquet")
+    for day in _DAYS:
+        ended = forked(world.folder, lambda day=day: _score(day))
+        assert ended.outcome == DONE, ended
+    (part,) = (world.lake.root / layout.PREDICTIONS).glob(f"readings/as_of={_DAYS[0]}/*.parquet")
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+
+
+def _audit(_world: World, _: object) -> None:
+    tasks.audit.Workers = Here
+    tasks.audit.scheduled_at = lambda: _AT
+    with contextlib.suppress(Differs):
+        the_audit("readings", (), 0, "1")
+
+
+def _what_was_audited(world: World) -> dict[str, object]:
+    """The record, whole or not there; who was told; and what an audit has no business to change."""
+    root = world.lake.root
+    kept = {table: _bytes_below(root / table) for table in (*layout.TABLES, "runs", "models")}
+    records = _bytes_below(root / layout.audits("readings"))
+    # A disk that could not be read is a finding, of which somebody is told; the next audit of the day takes its place.
+    if any(b"not to be " in record or b"could not read" in record for record in records.values()):
+        return kept | {"record": {}, "told": {}}
+    return kept | {"record": records, "told": _bytes_below(root / layout.alarms("readings"))}
+
+
 # -- prune ------------------------------------------------------------------------------------------------------------
 
 _LATER = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -242,6 +280,7 @@ COMMANDS: Mapping[str, Command] = {
         Command("roll back", _prepare_two_reigns, _roll_back, _history, _without_half_events),
         Command("register", _candidate, _register, _numbers, _whole_versions),
         Command("look", _prepare_labels, _look, _what_was_found, _pages_by_name),
+        Command("audit", _prepare_tampered, _audit, _what_was_audited, _pages_by_name),
         Command("prune", _prepare_outlived, _prune, _what_is_kept),
     )
 }

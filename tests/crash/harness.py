@@ -21,6 +21,7 @@ from typing import Protocol
 
 import flows.score
 import tasks.alarms
+import tasks.audit
 import tasks.challenge
 import tasks.monitor
 import tasks.promote
@@ -152,12 +153,12 @@ def run_without_prefect(clock: dt.datetime) -> None:
     Stage.__call__ = lambda self, *args, **kwargs: self.task.fn.__wrapped__(*args, **kwargs)
     flows.score.on_each = lambda stage, run, dealt: [stage.task.fn.__wrapped__(run, one) for one in dealt]
     shards.worker_count = lambda *_: 0
-    tasks.challenge.Workers = _Here
+    tasks.challenge.Workers = Here
     tasks.watch._Artifacts.show = lambda *_: None
     for module, names in _SHOWN_IN_PREFECT.items():
         for name in names:
             setattr(module, name, lambda *_, **__: None)
-    for module in (tasks.pull, tasks.promote, tasks.recall, tasks.challenge):
+    for module in (tasks.pull, tasks.promote, tasks.recall, tasks.challenge, tasks.audit):
         module.dt = still
     tasks.report._now = lambda: clock
     tasks.monitor.scheduled_at = lambda: clock
@@ -173,7 +174,7 @@ _SHOWN_IN_PREFECT = {
 }
 
 
-class _Here:
+class Here:
     """In the place of child processes: the work is done by whoever asks for it."""
 
     count = 1

@@ -331,6 +331,14 @@ def _prepare_mending(world: World) -> None:
     file.write_bytes(file.read_bytes()[:-8])
 
 
+def _prepare_mending_rows(world: World) -> None:
+    """The rows that were pulled are damaged: they are pulled again, and the run that published makes way for its like."""
+    prepare_new(world)
+    score_before(world)
+    (file,) = (world.folder / "lake/runs").rglob("snapshot.parquet")
+    file.write_bytes(file.read_bytes()[:-8])
+
+
 SCORINGS = {
     case.name: case
     for case in (
@@ -341,6 +349,7 @@ SCORINGS = {
         Case("republish beside a challenger", _prepare_challenged, "other rows", has_challenger=True),
         Case("leave the shadow", _prepare_leaving_the_shadow, "it is right"),
         Case("mend", _prepare_mending, "it is damaged", takes_up=True),
+        Case("mend the snapshot", _prepare_mending_rows, "its snapshot is damaged"),
         Case("accept", _prepare_acceptance, accept=("expect_table_row_count_to_be_between",)),
     )
 }

@@ -10,6 +10,7 @@ from tasks.core import home, layout
 from tasks.core.auditing import keeping as audits
 from tasks.core.auditing.records import AuditRecord, Finding
 from tasks.core.definitions.project import Project
+from tasks.core.errors import LakeFull
 from tasks.core.monitoring import keeping
 from tasks.core.monitoring.records import Monitored
 from tasks.core.storage import Folder, Lake
@@ -257,3 +258,17 @@ def test_a_job_whose_audit_found_a_break_needs_a_look(lake, project):
     assert "audit:" not in text(lake)
     lake.write_bytes("audits/flight_delays/as_of=2013-10-06.json", b"no json")
     assert lines(lake, project)["flight_delays"].audit is None
+
+
+def test_a_full_disk_is_not_told_as_a_job_s_problem(project, lake, monkeypatch):
+    """The list is not written, so that the next run writes it: once it stood that the job was wrong, for as long as none ran."""
+    define(project, "flights")
+
+    def full(*_):
+        raise LakeFull("no space left")
+
+    with monkeypatch.context() as there:
+        there.setattr(Lake, "write_bytes", full)
+        with pytest.raises(LakeFull):
+            home.write_home(lake, project, now=NOW)
+    assert lines(lake, project)["flights"].problem == ""
