@@ -11,7 +11,7 @@ from tasks.core.definitions.job import Job
 from tasks.core.events import EPISODES
 from tasks.core.monitoring import ledger
 from tasks.core.monitoring.records import Alarm, DriftPoint, Monitored, PerformancePoint, Rate, WindowPerformance
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 from tasks.core.storage import Lake
 from tasks.orchestration import events
 

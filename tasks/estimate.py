@@ -9,6 +9,7 @@ from tasks.core.errors import LamplighterError
 from tasks.core.estimation.estimator import PerformanceEstimator
 from tasks.core.logs import log
 from tasks.core.models.registry import Registry
+from tasks.core.records import validate_record
 from tasks.core.rows.snapshot import required_record
 from tasks.core.runs.run import Run, record, record_timing
 from tasks.core.runs.shards import workers_of
@@ -52,7 +53,7 @@ def _kept(run: Run) -> PerformanceEstimator | None:
     found = Registry(run.lake).estimator(run.model)
     if found is None:
         return None
-    kept = PerformanceEstimator.model_validate(found)
+    kept = validate_record(found, PerformanceEstimator, f"the estimator of {run.model} cannot be used")
     if run.job.output.columns.get(kept.column) == run.model.outputs.get(kept.column):
         return kept
     why = (

@@ -27,12 +27,11 @@ from tasks.core.runs.manifest import Manifest, SnapshotRecord
 from tasks.core.runs.run import as_of_labels, published_manifest
 from tasks.core.settings import Settings
 from tasks.core.source import open_window, retry
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 from tasks.secrets import secret_address
 
 _NOTHING = "nothing was pulled"
 _MOST_NAMED = 5
-_IDLE_SECONDS = 3600.0  # Beside it another window may be looked at.
 
 
 @dataclass(frozen=True)
@@ -231,7 +230,7 @@ def _pulled_again(
     with lake.lock(layout.leak_check_lock(job.job, window.as_of), holder=f"lamplighter leak-check {name}"):
         # What a killed one has left.
         lake.remove(folder)
-        lake.sweep(layout.leak_checks(job.job), idle_seconds=_IDLE_SECONDS)
+        lake.sweep(layout.leak_checks(job.job), idle_seconds=ABANDONED_SECONDS)
         try:
             retry(partial(_pull, lake, folder, project, definition, window, known_at), job.source.retries)
             yield folder

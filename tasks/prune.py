@@ -14,7 +14,7 @@ from tasks.core.errors import DefinitionError, Incomplete, LamplighterError
 from tasks.core.pages import wording
 from tasks.core.pruning import pruning
 from tasks.core.pruning.records import Pruned
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
 from tasks.orchestration import events

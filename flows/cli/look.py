@@ -11,7 +11,7 @@ from flows.cli import app
 from flows.cli.output import console, echo_json, paragraph, table
 from flows.cli.places import the_lake
 from flows.cli.run import AsJson, AsOf, JobArgument, definition_of
-from tasks.core.errors import DefinitionError
+from tasks.core.errors import DefinitionError, Incomplete, LakeError
 
 if TYPE_CHECKING:
     from tasks.core.runs.expected import Missing
@@ -37,7 +37,7 @@ def runs(
     as_json: AsJson = False,
 ) -> None:
     """List the windows of a job: what each run did, and which one readers see."""
-    from tasks.core.runs.run import as_of_labels, manifests  # noqa: PLC0415
+    from tasks.core.runs.run import as_of_labels  # noqa: PLC0415
 
     if since and not missing:
         raise DefinitionError(
@@ -47,17 +47,35 @@ def runs(
         _tell_missing(job, since, as_json=as_json)
         return
     lake = _lake(job)
-    found = [
-        one
-        for as_of in as_of_labels(lake, job)
-        for one in sorted(manifests(lake, job, as_of), key=lambda manifest: manifest.started_at)
-    ]
+    found, damaged = _every_run(lake, job, as_of_labels(lake, job))
     if as_json:
         echo_json([one.model_dump(mode="json") for one in found])
     elif found:
         table(RUN_COLUMNS, map(run_row, found), numbers=RUN_NUMBERS)
-    else:
+    elif not damaged:
         paragraph(f"{job} has no runs yet. Next: lamplighter score {job} --as-of DATE")
+    if damaged:
+        raise _not_listed(damaged)
+
+
+def _every_run(lake: Lake, job: str, labels: list[str]) -> tuple[list[Manifest], list[LakeError]]:
+    """The runs of these windows, and what is wrong with the windows whose runs cannot be listed: each hides itself alone."""
+    from tasks.core.runs.run import manifests  # noqa: PLC0415
+
+    found: list[Manifest] = []
+    damaged: list[LakeError] = []
+    for as_of in labels:
+        try:
+            found += sorted(manifests(lake, job, as_of), key=lambda manifest: manifest.started_at)
+        except LakeError as error:
+            damaged.append(error)
+    return found, damaged
+
+
+def _not_listed(damaged: list[LakeError]) -> Incomplete:
+    more = f" (and {len(damaged) - 1} more)" if len(damaged) > 1 else ""
+    failed = f"the runs of {'1 window' if not more else f'{len(damaged):,} windows'} are not listed: {damaged[0].failed}{more}"
+    return Incomplete(failed, state="nothing was changed, and all others are listed", next_step=damaged[0].next_step)
 
 
 @app.command()
@@ -100,7 +118,8 @@ def _tell_seen(latest: Manifest, visible: Manifest | None) -> None:
         )
     elif visible.run_id != latest.run_id:
         again = ", restored" if visible.restored else ""
-        paragraph(f"Readers see run {visible.run_id}, of {visible.finished_at:%Y-%m-%d %H:%M} UTC{again}.")
+        at = f", of {visible.finished_at:%Y-%m-%d %H:%M} UTC" if visible.finished_at else ""
+        paragraph(f"Readers see run {visible.run_id}{at}{again}.")
 
 
 def _tell_missing(job: str, since: str, *, as_json: bool) -> None:

@@ -33,6 +33,8 @@ LamplighterError                       exit  what happened
 
 from __future__ import annotations
 
+_LONGEST_SENTENCE = 4000
+
 
 class LamplighterError(Exception):
     """One paragraph: what failed with its values, what state remains, and the command to type next."""
@@ -61,6 +63,9 @@ def _rebuild(kind: type[LamplighterError], failed: str, state: str, next_step: s
 
 def _as_sentence(text: str) -> str:
     text = text.strip()
+    if len(text) > _LONGEST_SENTENCE:
+        # It repeats what somebody has given, and that may be of any length.
+        text = f"{text[: _LONGEST_SENTENCE // 2]} ... {text[-_LONGEST_SENTENCE // 2 :]}"
     return text if text.endswith((".", "!", "?", "'", "`")) else f"{text}."
 
 

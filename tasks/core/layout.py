@@ -268,33 +268,41 @@ def mirror_scratch(model: str) -> str:
     return f"models/{model}/.mirror"
 
 
+REPORTS = "reports"
+
+
+def reports(job: str) -> str:
+    """The pages of a job."""
+    return f"{REPORTS}/{job}"
+
+
 def window_page(job: str, as_of: str) -> str:
-    return f"reports/{job}/as_of={as_of}.html"
+    return f"{reports(job)}/as_of={as_of}.html"
 
 
 def docs_page(job: str, as_of: str, *, dry_run: bool = False) -> str:
-    return f"reports/{job}/as_of={as_of}{'.dry-run' if dry_run else ''}.expectations.html"
+    return f"{reports(job)}/as_of={as_of}{'.dry-run' if dry_run else ''}.expectations.html"
 
 
 def dry_run_page(job: str, as_of: str) -> str:
-    return f"reports/{job}/as_of={as_of}.dry-run.html"
+    return f"{reports(job)}/as_of={as_of}.dry-run.html"
 
 
 def index_page(job: str) -> str:
-    return f"reports/{job}/index.html"
+    return f"{reports(job)}/index.html"
 
 
 def model_page(model: str) -> str:
     """No job's name begins with _: its pages can never lie here."""
-    return f"reports/_models/{model}/index.html"
+    return f"{REPORTS}/_models/{model}/index.html"
 
 
 def verdict_page(model: str, version: int, number: int) -> str:
     """The page of what the gate said when a version asked for an alias, for the n-th time."""
-    return f"reports/_models/{model}/promote-{version:04d}-{number:06d}.html"
+    return f"{REPORTS}/_models/{model}/promote-{version:04d}-{number:06d}.html"
 
 
-HOME_PAGE = "reports/index.html"
+HOME_PAGE = f"{REPORTS}/index.html"
 HOME_LOCK = "locks/the list of all jobs.lock"
 
 

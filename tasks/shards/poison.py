@@ -18,9 +18,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.core.errors import ChildDied, ModelBlocked, WorkerError
+from tasks.core.errors import ChildDied, LakeCorrupt, ModelBlocked, WorkerError
 from tasks.core.logs import log
 from tasks.core.models.model import score_with_bisection
+from tasks.core.records import read_beside
 from tasks.core.rows import rejects
 from tasks.core.workers import Workers, dismiss
 from tasks.shards.scoring import BatchScored, Scoring, model_of, rows_to_score, score_batch
@@ -126,8 +127,10 @@ class _Search:
         """The bounds and the number of the rows that the model was last given; of none where it was not being asked."""
         key = _asked_key(self.task, self.batch)
         lines = self.task.lake.read_text(key).splitlines() if self.task.lake.exists(key) else []
-        first, end, count = map(int, lines[-1].split()) if lines else (0, 0, 0)
-        return first, end, count
+        with contextlib.suppress(ValueError):
+            first, end, count = map(int, lines[-1].split()) if lines else (0, 0, 0)
+            return first, end, count
+        return 0, 0, 0
 
     def _no_row_to_blame(self, known: Deaths) -> WorkerError:
         """It dies of many rows at once, and of none alone."""
@@ -211,9 +214,9 @@ class _Noted:
 
 def _read(task: Scoring, batch: int) -> Deaths:
     key = _known_key(task, batch)
-    with contextlib.suppress(ValueError):
-        if task.lake.exists(key):
-            return Deaths.model_validate_json(task.lake.read_bytes(key))
+    with contextlib.suppress(LakeCorrupt):
+        # What cannot be read is found out again.
+        return read_beside(task.lake, key, Deaths, wrong="does not say which rows end a process") or Deaths()
     return Deaths()
 
 

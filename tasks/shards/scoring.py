@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -15,11 +16,13 @@ from pydantic import BaseModel, ConfigDict
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
+from tasks.core.errors import LakeCorrupt
 from tasks.core.models.elsewhere.estimator import Interpreter
 from tasks.core.models.model import LoadedModel, score_with_bisection
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import BatchProfile, ReferenceProfile, profile_batch
+from tasks.core.records import read_beside
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.contract import predictions_schema
 from tasks.core.rows.reasons import Reason, rejects_table
@@ -67,8 +70,10 @@ def score_batch(
     `died` are rows that end the model's process, each with how: they are not given to it. `watch`: see `score_with_bisection`.
     """
     done = f"{task.workspace}/batches/{batch:06d}.json"
-    if task.lake.exists(done):
-        return BatchScored.model_validate_json(task.lake.read_bytes(done))
+    with contextlib.suppress(LakeCorrupt):
+        # A record that is none is as good as not there: the batch is scored again.
+        if found := read_beside(task.lake, done, BatchScored, wrong="is not the record of a batch"):
+            return found
     table, rows = rows_to_score(task, batch, died)
     model = model_of(task)
     predictions, kept, culprits = score_with_bisection(

@@ -18,6 +18,7 @@ from tasks.core.auditing.mending import Mending
 from tasks.core.auditing.records import Finding, Link
 from tasks.core.definitions.window import Window
 from tasks.core.errors import LakeError, LamplighterError
+from tasks.core.records import said_by_file
 from tasks.core.rows import snapshot
 from tasks.core.runs.manifest import Manifest, SnapshotRecord, read_manifest
 from tasks.core.runs.run import plan_digest, run_id_of
@@ -234,9 +235,9 @@ class _Check:
     def _metadata(self, key: str, manifest: Manifest, rows: int) -> bool:
         try:
             with self.lake.parquet(key) as file:
-                counted, raw = file.metadata.num_rows, (file.metadata.metadata or {}).get(b"lamplighter")
-            said = json.loads(raw) if raw else {}
-        except (LakeError, ValueError) as error:
+                counted = file.metadata.num_rows
+            said = said_by_file(self.lake, key)
+        except LakeError as error:
             self.add("partition", key, "it", f"not to be read ({error})", "a Parquet file", self.mend.partition())
             return False
         if counted != rows:

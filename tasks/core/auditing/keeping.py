@@ -6,15 +6,13 @@ import contextlib
 from collections.abc import Sequence
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from pydantic import ValidationError
-
 from tasks.core import layout
 from tasks.core.auditing.records import AuditRecord, Finding, Standing
-from tasks.core.errors import LakeCorrupt, LakeError
+from tasks.core.errors import LakeError
 from tasks.core.events import AUDIT_FAILED
+from tasks.core.records import Record, read_beside, read_record
 from tasks.core.rows.digest import digest_json
-from tasks.core.runs.manifest import Record, read_beside
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 
 _AS_OF, _JSON = "as_of=", ".json"
 _KIND, _STANDING = "audit", "standing"
@@ -29,6 +27,8 @@ class Told(Record):
 def keep(lake: Lake, record: AuditRecord) -> None:
     """Puts an audit in the place of the one of its day."""
     lake.write_bytes(layout.audit_record(record.job, record.day), record.model_dump_json(indent=2).encode() + b"\n")
+    for folder in (layout.audits(record.job), layout.alarms(record.job)):
+        lake.sweep(folder, idle_seconds=ABANDONED_SECONDS)
 
 
 def days_audited(lake: Folder, job: str) -> list[str]:
@@ -58,14 +58,8 @@ def standing(lake: Folder, job: str) -> Standing | None:
     if not days:
         return None
     key = layout.audit_record(job, days[-1])
-    try:
-        return Standing.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not what an audit leaves",
-            state="it was left as it is",
-            next_step=f"remove it, and lamplighter audit {job}",
-        ) from error
+    wrong, step = "is not what an audit leaves", f"remove it, and lamplighter audit {job}"
+    return read_record(lake, key, Standing, wrong=wrong, next_step=step)
 
 
 def name_of(finding: Finding) -> str:
@@ -101,9 +95,9 @@ def event_id(lake: Lake, job: str, day: str, findings: Sequence[Finding]) -> UUI
 
 def _told(lake: Folder, job: str) -> set[str]:
     # What cannot be read is told again, as the same event.
-    with contextlib.suppress(ValueError, LakeError):
-        if lake.exists(_told_key(job)):
-            return set(Told.model_validate_json(lake.read_bytes(_told_key(job))).names)
+    with contextlib.suppress(LakeError):
+        if found := read_beside(lake, _told_key(job), Told, wrong="is not what was told"):
+            return set(found.names)
     return set()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+UNREADABLE = "see to the disk and its permissions, and audit again"
+
 
 @dataclass(frozen=True)
 class Mending:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 MOST_EXAMPLES = 20
 _MOST_NAMED = 3

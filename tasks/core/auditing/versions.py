@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from tasks.core.auditing import mending
 from tasks.core.auditing.mending import Mending
 from tasks.core.auditing.records import Finding
-from tasks.core.errors import LamplighterError
+from tasks.core.errors import LakeCorrupt, LakeError, LamplighterError
 from tasks.core.models.contents import MANIFEST
 from tasks.core.models.model_version import ModelManifest
 from tasks.core.models.registry import version_folder
+from tasks.core.records import read_record
 from tasks.core.runs.manifest import Manifest
 from tasks.core.storage import Folder
 
@@ -55,6 +54,9 @@ def _checked(lake: Folder, name: str, number: int, windows: list[Manifest]) -> V
             f"not to be read ({error.failed})",
             "readable",
         )
+        # A disk that fails once is no reason to recall what a version has scored.
+        if isinstance(error, LakeError) and not isinstance(error, LakeCorrupt):
+            found = found.model_copy(update={"next_step": mending.UNREADABLE})
         return Version(name, number, (found,))
 
 
@@ -64,10 +66,9 @@ def _findings(lake: Folder, name: str, number: int, windows: list[Manifest]) -> 
     if not lake.exists(key):
         return [_finding(lake, name, number, key, "the file", "missing", "there")]
     try:
-        manifest = ModelManifest.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        why = error.errors(include_url=False)[0]["msg"]
-        return [_finding(lake, name, number, key, "it", f"no manifest of a version ({why})", "one")]
+        manifest = read_record(lake, key, ModelManifest, wrong="is no manifest of a version")
+    except LakeCorrupt as error:
+        return [_finding(lake, name, number, key, "it", f"no manifest of a version ({error.failed})", "one")]
     files = [_finding(lake, name, number, *one) for one in _files(lake, folder, manifest)]
     return [*files, *_digest(lake, name, number, manifest, windows)]
 

@@ -8,6 +8,7 @@ from tasks.core import layout
 from tasks.core.auditing import chain, versions
 from tasks.core.auditing.aside import notes_of
 from tasks.core.auditing.chain import Checked
+from tasks.core.auditing.mending import UNREADABLE
 from tasks.core.auditing.records import Apart, Finding
 from tasks.core.auditing.versions import Version
 from tasks.core.errors import DefinitionError, LamplighterError
@@ -101,7 +102,7 @@ def _checked(lake: Folder, job: str, seen: chain.Seen, keys: tuple[str, ...]) ->
             what="what the window's files hold",
             found=f"not to be checked ({' '.join(said.split())})",
             expected="readable",
-            next_step=step or f"see to the disk and its permissions, then: lamplighter audit {job}",
+            next_step=step or UNREADABLE,
         )
         return Checked(seen.as_of, findings=[found])
 

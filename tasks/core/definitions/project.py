@@ -118,7 +118,9 @@ class Project:
         key = f"{JOBS}/{name}.yaml"
         job = parse_job(self._text(key), where=key, defaults=self._inherited())
         if job.job != name:
-            raise JobError(f"{key}: key 'job' is '{job.job}', and must be the file's name, '{name}'")
+            raise JobError(
+                f"{key}: key 'job' is '{job.job}', and must be the file's name, '{name}'", next_step=_mend(key)
+            )
         return Definition(
             job=job,
             query=self._query(job.source, f"{key}: key 'source.query_file'")
@@ -145,7 +147,7 @@ class Project:
         try:
             return self.folder.read_text(key)
         except LakeError as error:
-            raise JobError(error.failed, next_step=f"mend {key}, then: lamplighter check") from error
+            raise JobError(error.failed, next_step=_mend(key)) from error
 
     def _suite(self, job: Job, name: str | None, key_in_job: str) -> str | None:
         if name is None:
@@ -159,7 +161,10 @@ class Project:
                 f"the job '{job.job}' names the suite '{name}', and there is no {self.folder.path(key)}",
                 next_step=f"{first}write {key}, or take '{key_in_job}' out of {JOBS}/{job.job}.yaml",
             )
-        return self.folder.read_text(key)
+        try:
+            return self.folder.read_text(key)
+        except LakeError as error:
+            raise SuiteError(error.failed, next_step=_mend(key)) from error
 
 
 def suite_key(name: str) -> str:
@@ -174,15 +179,21 @@ def parse_job(text: str, *, where: str, defaults: dict[str, Any] | None = None) 
 
 def _mapping(text: str, *, where: str) -> dict[str, Any]:
     if len(text) > _LARGEST_YAML_BYTES:
-        raise JobError(f"{where} has {len(text):,} characters; a job has at most {_LARGEST_YAML_BYTES:,}")
+        failed = f"{where} has {len(text):,} characters; a job has at most {_LARGEST_YAML_BYTES:,}"
+        raise JobError(failed, next_step=_mend(where))
     try:
         # A subclass of the safe loader: it makes plain values, never objects.
         found = yaml.load(text, Loader=_JobLoader)  # noqa: S506
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         # Not 'from error': that one's text repeats the line, which may hold a secret.
-        raise JobError(f"{where} is not YAML that a job may use: {_yaml_message(error)}") from None
+        raise JobError(
+            f"{where} is not YAML that a job may use: {_yaml_message(error)}", next_step=_mend(where)
+        ) from None
     if not isinstance(found, dict):
-        raise JobError(f"{where} holds {type(found).__name__}, and must hold keys such as 'job' and 'source'")
+        raise JobError(
+            f"{where} holds {type(found).__name__}, and must hold keys such as 'job' and 'source'",
+            next_step=_mend(where),
+        )
     return found
 
 
@@ -190,7 +201,11 @@ def _validated(model: type[M], found: dict[str, Any], *, where: str) -> M:
     try:
         return model.model_validate(found)
     except ValidationError as error:
-        raise JobError(f"{where}: {_explain(error)}", next_step=f"mend {where}, then: lamplighter check") from error
+        raise JobError(f"{where}: {_explain(error)}", next_step=_mend(where)) from error
+
+
+def _mend(where: str) -> str:
+    return f"mend {where}, then: lamplighter check"
 
 
 class _JobLoader(yaml.SafeLoader):
@@ -209,6 +224,13 @@ class _JobLoader(yaml.SafeLoader):
         if getattr(event, "tag", None) is not None:
             raise yaml.MarkedYAMLError(problem="tags are not used here", problem_mark=event.start_mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: Any) -> Any:
+        text = super().construct_scalar(node)
+        # Written as an escape, half a character is no text that anybody can store.
+        if any("\ud800" <= one <= "\udfff" for one in text):
+            raise yaml.MarkedYAMLError(problem="an escape is half a character", problem_mark=node.start_mark)
+        return text
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         count = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))

@@ -81,7 +81,7 @@ class WindowSpec(BaseModel):
         pattern, shape = (_INSTANT, "2013-07-01T0500Z") if self.is_shorter_than_a_day else (_DATE, "2013-07-01")
         if not pattern.fullmatch(as_of):
             raise DefinitionError(
-                f"'{as_of}' is not a window of this job, whose windows last {self.every}",
+                f"'{as_of[:100]}' is not a window of this job, whose windows last {self.every}",
                 next_step=f"give as_of in the form {shape}",
             )
         try:

@@ -27,7 +27,7 @@ from tasks.core.delivery.table import AS_OF
 from tasks.core.errors import DefinitionError, LamplighterError, NotDelivered
 from tasks.core.logs import log
 from tasks.core.pages import wording
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 from tasks.core.runs.showing import live_runs
 from tasks.core.source.address import Address, BlockReader, address_of
 from tasks.core.source.problems import SourceUnavailable, retry

@@ -16,7 +16,7 @@ from pydantic import Field
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.errors import LakeCorrupt, LakeError
-from tasks.core.runs.manifest import Record, read_beside
+from tasks.core.records import Record, read_beside
 from tasks.core.runs.run import has_manifest, load_manifest
 from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder, Lake

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from tasks.core.models.formats import get_format
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 Floats = npt.NDArray[np.float64]
 # The stubs of pyarrow.compute know few of the shapes that its functions take.

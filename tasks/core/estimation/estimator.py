@@ -21,7 +21,8 @@ from tasks.core.estimation.ways import Cbpe, Dle, Learned, LearnedCbpe, LearnedD
 from tasks.core.models.gate import evaluation
 from tasks.core.models.model_version import Signature
 from tasks.core.models.registering.past import Past
-from tasks.core.runs.manifest import Interval, Record
+from tasks.core.records import Record
+from tasks.core.runs.manifest import Interval
 
 _FEWEST_ROWS = 50
 _LONGEST = 200  # Of an error's text.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import hashlib
-import json
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -51,10 +50,10 @@ from tasks.core.models.model_events import (
 )
 from tasks.core.models.model_version import Candidate, Event, FileRecord, ModelManifest, ModelVersion, Signature, Usual
 from tasks.core.monitoring.records import Calibration
-from tasks.core.storage import Lake
+from tasks.core.records import parse_object, parse_record
+from tasks.core.storage import ABANDONED_SECONDS, Lake
 
 _ANY = object()
-_ABANDONED_SECONDS = 3600
 _Record = TypeVar("_Record", bound=BaseModel)
 
 
@@ -73,7 +72,7 @@ class Registry:
         check_probe(candidate)
         staging = f"{_folder(name)}/versions/.tmp-{uuid.uuid4().hex}"
         # What somebody was killed over; whoever registers now is younger than that.
-        self.lake.sweep(f"{_folder(name)}/versions", idle_seconds=_ABANDONED_SECONDS)
+        self.lake.sweep(f"{_folder(name)}/versions", idle_seconds=ABANDONED_SECONDS)
         try:
             return self._move_in(name, staging, candidate, at, actor)
         except BaseException:
@@ -122,7 +121,11 @@ class Registry:
         key = f"{version_folder(name, number)}/{MANIFEST}"
         manifest = self._record(key, ModelManifest)
         if (manifest.name, manifest.version) != (name, number):
-            raise LakeCorrupt(f"{self.lake.path(key)} is the manifest of {manifest.name} version {manifest.version}")
+            raise LakeCorrupt(
+                f"{self.lake.path(key)} is the manifest of {manifest.name[:100]} version {manifest.version}",
+                state="nothing was changed",
+                next_step="restore it from a backup",
+            )
         signature = self._parsed(key, _read_verified(self.lake, manifest, SIGNATURE), Signature)
         return ModelVersion(manifest, signature)
 
@@ -141,18 +144,18 @@ class Registry:
 
     def profile(self, version: ModelVersion) -> dict[str, Any]:
         """The reference profile."""
-        return _json_object(self.read(version, PROFILE))
+        return self._object(version, PROFILE)
 
     def benchmark(self, version: ModelVersion) -> dict[str, Any]:
-        return _json_object(self.read(version, BENCHMARK))
+        return self._object(version, BENCHMARK)
 
     def card(self, version: ModelVersion) -> dict[str, Any]:
-        return _json_object(self.read(version, CARD))
+        return self._object(version, CARD)
 
     def probe(self, version: ModelVersion) -> tuple[pa.Table, pa.Table]:
         """The probe's input rows, and what the model made of them when it was registered."""
-        rows, expected = (self.read(version, file) for file in (PROBE, EXPECTED))
-        return pq.read_table(pa.BufferReader(rows)), pq.read_table(pa.BufferReader(expected))
+        rows, expected = (self._table(version, file) for file in (PROBE, EXPECTED))
+        return rows, expected
 
     # What is usual of a version: None of one of before this was kept, and of one whose past is not known.
 
@@ -164,16 +167,15 @@ class Registry:
 
     def null_windows(self, version: ModelVersion) -> pa.Table | None:
         """What was counted of every unit of the past, in the bins of the reference (tasks.core.monitoring.observed)."""
-        return _table(self._read_kept(version, NULL_WINDOWS))
+        return self._table(version, NULL_WINDOWS) if NULL_WINDOWS in version.manifest.files else None
 
     def null_performance(self, version: ModelVersion) -> pa.Table | None:
         """How every window of the past went, out of sample: as_of, unit, labelled, figure, value."""
-        return _table(self._read_kept(version, NULL_PERFORMANCE))
+        return self._table(version, NULL_PERFORMANCE) if NULL_PERFORMANCE in version.manifest.files else None
 
     def estimator(self, version: ModelVersion) -> dict[str, Any] | None:
         """How the performance is estimated before there are labels (tasks.core.estimation)."""
-        content = self._read_kept(version, ESTIMATOR)
-        return None if content is None else _json_object(content)
+        return self._object(version, ESTIMATOR) if ESTIMATOR in version.manifest.files else None
 
     def loss_model(self, version: ModelVersion) -> bytes | None:
         """The file of the model of losses, where the estimator has one."""
@@ -200,7 +202,11 @@ class Registry:
                 )
             event = self._record(f"{folder}/{file}", Event)
             if event.sequence != sequence:
-                raise LakeCorrupt(f"{self.lake.path(folder)}/{file} holds event {event.sequence}")
+                raise LakeCorrupt(
+                    f"{self.lake.path(folder)}/{file} holds event {event.sequence}",
+                    state="nothing was changed",
+                    next_step="restore it from a backup",
+                )
             events.append(event)
         return events
 
@@ -304,7 +310,7 @@ class Registry:
         """Writes the next event that `decide` makes of the history; of a history that moved on, it decides again."""
         with contextlib.suppress(LakeError):
             # What somebody was killed over; whoever writes now is younger than that.
-            self.lake.sweep(f"{_folder(name)}/events", idle_seconds=_ABANDONED_SECONDS)
+            self.lake.sweep(f"{_folder(name)}/events", idle_seconds=ABANDONED_SECONDS)
         while True:
             events = self.history(name)
             decided = decide(events)
@@ -337,6 +343,16 @@ class Registry:
         self.lake.write_bytes(key, content)
         return FileRecord(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
+    def _object(self, version: ModelVersion, file: str) -> dict[str, Any]:
+        return parse_object(self.read(version, file), f"{file} of {version} cannot be read")
+
+    def _table(self, version: ModelVersion, file: str) -> pa.Table:
+        content = self.read(version, file)
+        try:
+            return pq.read_table(pa.BufferReader(content))
+        except (pa.ArrowException, OSError) as error:
+            raise LakeCorrupt(f"{file} of {version} is no table", next_step="register the version again") from error
+
     def _read_kept(self, version: ModelVersion, file: str) -> bytes | None:
         return self.read(version, file) if file in version.manifest.files else None
 
@@ -346,16 +362,9 @@ class Registry:
         return self._parsed(key, self.lake.read_bytes(key), kind)
 
     def _parsed(self, key: str, content: bytes, kind: type[_Record]) -> _Record:
-        try:
-            return kind.model_validate_json(content)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the file"
-            raise LakeCorrupt(
-                f"{self.lake.path(key)} cannot be read: {where}: {first['msg']} ({error.error_count()} in all)",
-                state="nothing was changed",
-                next_step="restore it from a backup, or read it with the Lamplighter that wrote it",
-            ) from error
+        failed = f"{self.lake.path(key)} cannot be read"
+        step = "restore it from a backup, or read it with the Lamplighter that wrote it"
+        return parse_record(content, kind, failed, state="nothing was changed", next_step=step)
 
 
 def version_folder(name: str, number: int) -> str:
@@ -404,12 +413,3 @@ def _new_event(**parts: Any) -> Event:
 
 def _listed(things: list[Any]) -> str:
     return ", ".join(str(thing) for thing in things) or "none"
-
-
-def _table(content: bytes | None) -> pa.Table | None:
-    return None if content is None else pq.read_table(pa.BufferReader(content))
-
-
-def _json_object(content: bytes) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(content)
-    return loaded

@@ -27,7 +27,7 @@ from tasks.core.monitoring.records import (
     Rate,
 )
 from tasks.core.monitoring.rhythm import Rhythm
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 PARTS = 6
 _OUTSIDE = 0.05

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tasks.core.errors import Incomplete
 from tasks.core.monitoring.records import Alarm, Monitored
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 KINDS = {
     "drifted": "the data have drifted",

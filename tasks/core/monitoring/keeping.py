@@ -20,9 +20,10 @@ import pyarrow as pa
 
 from tasks.core import layout
 from tasks.core.monitoring.records import DriftPoint, Monitored, PerformancePoint, WindowPerformance
+from tasks.core.records import read_beside
 from tasks.core.rows.contract import INSTANT
-from tasks.core.runs.manifest import Interval, read_beside
-from tasks.core.storage import Folder, Lake
+from tasks.core.runs.manifest import Interval
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 
 _FIELDS: list[pa.Field[Any]] = [
     pa.field("looked_at", INSTANT),
@@ -36,8 +37,6 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("model_version", pa.string()),
 ]
 MONITORING_SCHEMA = pa.schema(_FIELDS)
-# Of late windows others tell in the same folder; none of them takes an hour to say so.
-_HALF_WRITTEN_SECONDS = 3600.0
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -76,8 +75,9 @@ def end_what_was_killed(lake: Lake, job: str) -> None:
     for day in {name.removesuffix(".old") for name in lake.names(scratch)}:
         lake.mend_swap(_staged(job, day), layout.monitoring(job, day))
     lake.sweep(scratch)
+    # Of late windows others tell in the same folder.
     for folder in (layout.alarms(job), layout.labels_looks(job)):
-        lake.sweep(folder, idle_seconds=_HALF_WRITTEN_SECONDS)
+        lake.sweep(folder, idle_seconds=ABANDONED_SECONDS)
     _clear(lake, job)
 
 

@@ -8,9 +8,10 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from tasks.core import layout
 from tasks.core.definitions.job import Job
+from tasks.core.errors import LakeError
 from tasks.core.events import EPISODES
 from tasks.core.monitoring.records import Alarm, Monitored
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record, read_record
 from tasks.core.storage import Lake
 
 
@@ -81,9 +82,9 @@ def all_told(lake: Lake, job: str) -> list[Told]:
     found = []
     for name in lake.names(folder):
         # What cannot be read is told again, as the same event.
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(LakeError):
             if name.startswith(tuple(f"{kind}-" for kind in EPISODES)):
-                found.append(Told.model_validate_json(lake.read_bytes(f"{folder}/{name}")))
+                found.append(read_record(lake, f"{folder}/{name}", Told, wrong="is not what was told"))
     return found
 
 

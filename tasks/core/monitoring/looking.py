@@ -14,6 +14,7 @@ from tasks.core.definitions.window import WindowSpec
 from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.monitoring.rhythm import Rhythm, rhythm_of, unit_of
 from tasks.core.profiles.profile import WindowProfile
+from tasks.core.records import read_beside
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import load_manifest
 from tasks.core.runs.showing import showing, shown_labels
@@ -108,9 +109,9 @@ def published(look: Look) -> tuple[list[Published], list[str]]:
 
 
 def profile_of(lake: Folder, window: Published) -> WindowProfile | None:
-    """What was observed of the window's rows; None of a run that kept none. LakeError, ValueError: it cannot be read."""
+    """What was observed of the window's rows; None of a run that kept none. LakeError: it cannot be read."""
     key = f"{window.manifest.workspace}/{layout.PROFILE}"
-    return WindowProfile.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else None
+    return read_beside(lake, key, WindowProfile, wrong="is not what was observed of a window's rows")
 
 
 def _begun(look: Look) -> Iterator[tuple[str, str]]:

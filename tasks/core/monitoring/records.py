@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tasks.core.definitions.monitoring import Cause
-from tasks.core.runs.manifest import Interval, Record
+from tasks.core.records import Record
+from tasks.core.runs.manifest import Interval
 
 CALIBRATION_VERSION: Literal[1] = 1
 

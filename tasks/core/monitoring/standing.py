@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt
 from tasks.core.monitoring.keeping import days_looked_at
 from tasks.core.monitoring.records import Alarm
+from tasks.core.records import read_record
 from tasks.core.storage import Lake
 
 
@@ -30,11 +30,5 @@ def standing(lake: Lake, job: str) -> Standing | None:
     if not days:
         return None
     key = f"{layout.monitoring(job, days[-1])}/{layout.MONITORED}"
-    try:
-        return Standing.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not what a look at a job leaves",
-            state="it was left as it is",
-            next_step=f"lamplighter monitor {job}, which makes it anew",
-        ) from error
+    wrong, step = "is not what a look at a job leaves", f"lamplighter monitor {job}, which makes it anew"
+    return read_record(lake, key, Standing, wrong=wrong, next_step=step)

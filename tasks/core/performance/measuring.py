@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +25,7 @@ from tasks.core.performance.figures import Figure, figures_of, largest
 from tasks.core.performance.joining import Joined, Wanted, join
 from tasks.core.performance.pulling import Due, Kept, Look, keep_labels, newest_labels, note_look, notes_in
 from tasks.core.performance.target import Held, hold, predicts_classes
+from tasks.core.records import said_by_file
 from tasks.core.runs.manifest import Interval, Manifest
 from tasks.core.runs.run import load_manifest
 from tasks.core.runs.showing import Showing, showing
@@ -190,12 +190,12 @@ def _refuse_passing(error: Exception) -> None:
 def _said_by(lake: Folder, seen: Showing) -> tuple[str, set[str]]:
     """The version that a published file says has scored it, and the columns that it has."""
     key = f"{seen.folder}/{layout.part(seen.run_id)}"
+    said = said_by_file(lake, key)
     with lake.parquet(key) as file:
-        said, there = (file.metadata.metadata or {}).get(b"lamplighter", b"{}"), set(file.schema_arrow.names)
-    try:
-        return str(json.loads(said)["model"]), there
-    except (ValueError, KeyError) as error:
-        raise LakeCorrupt(f"{lake.path(key)} does not say which version has scored it") from error
+        there = set(file.schema_arrow.names)
+    if "model" not in said:
+        raise LakeCorrupt(f"{lake.path(key)} does not say which version has scored it")
+    return str(said["model"]), there
 
 
 def _estimates(manifest: Manifest) -> dict[str, Interval]:

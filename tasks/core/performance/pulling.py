@@ -28,10 +28,10 @@ from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.models.registering.training_data import label_schema, one_label, read_window
 from tasks.core.performance import putting
+from tasks.core.records import Record, read_beside
 from tasks.core.rows.conform import Rejections
 from tasks.core.rows.digest import RowDigest, hash_rows
 from tasks.core.rows.newest import index_in
-from tasks.core.runs.manifest import Record
 from tasks.core.runs.showing import showing, shown_labels
 from tasks.core.source import BlockReader
 from tasks.core.storage import Folder, Lake
@@ -223,9 +223,8 @@ def _is_whole(lake: Folder, kept: Kept) -> bool:
 def looks_of(lake: Folder, job: str, as_of: str) -> Looks:
     """When the labels of a window were looked for; a record that cannot be read is none: they are pulled once more."""
     key = layout.labels_looked_for(job, as_of)
-    with suppress(ValueError, LakeError):
-        if lake.exists(key):
-            return Looks.model_validate_json(lake.read_bytes(key))
+    with suppress(LakeError):
+        return read_beside(lake, key, Looks, wrong="is not when labels were looked for") or Looks()
     return Looks()
 
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-from pydantic import ValidationError
 
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
-from tasks.core.errors import DefinitionError, LakeCorrupt, LakeError
+from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.monitoring.records import WindowPerformance
 from tasks.core.performance import putting
 from tasks.core.performance.figures import Figure
 from tasks.core.performance.pulling import is_final, looks_of
+from tasks.core.records import parse_record, said_by_file
 from tasks.core.rows.contract import INSTANT
 from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder, Lake
@@ -140,16 +140,11 @@ def read(lake: Folder, job: str, as_of: str, day: str) -> Measured:
     folder = layout.performance(job, as_of, day)
     key = f"{folder}/{layout.part(putting.name_in(lake, folder) or '')}"
     with lake.parquet(key) as file:
-        kept = file.metadata.metadata or {}
-    try:
-        found = WindowPerformance.model_validate_json(kept.get(putting.RECORD.encode(), b""))
-        return Measured(found, str(json.loads(kept[b"lamplighter"])["labels_digest"]))
-    except (ValidationError, KeyError, ValueError) as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} has no record of a window's performance in its metadata",
-            state="it was left as it is",
-            next_step=f"remove {lake.path(folder)}, and lamplighter monitor {job}",
-        ) from error
+        kept = (file.metadata.metadata or {}).get(putting.RECORD.encode(), b"")
+    wrong = f"{lake.path(key)} has no record of a window's performance in its metadata"
+    step = f"remove {lake.path(folder)}, and lamplighter monitor {job}"
+    found = parse_record(kept, WindowPerformance, wrong, next_step=step)
+    return Measured(found, str(said_by_file(lake, key).get("labels_digest", "")))
 
 
 def _with_looks(lake: Folder, job: Job, found: WindowPerformance, until_day: str) -> WindowPerformance:

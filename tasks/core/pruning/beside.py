@@ -105,7 +105,7 @@ def _dry_run_at(scope: Scope, as_of: str) -> dt.datetime | None:
 
 def _reports(scope: Scope) -> Iterator[Found]:
     """The pages of windows; each is as old as the window's last run. That of the newest window stays: lists point to it."""
-    names = scope.lake.names(f"reports/{scope.name}")
+    names = scope.lake.names(layout.reports(scope.name))
     found = [match["as_of"] for match in map(_PAGE.fullmatch, names) if match]
     for as_of in found:
         # Nobody reads a manifest for a page that stays in any case.

@@ -16,7 +16,7 @@ from tasks.core.definitions.project import Project
 from tasks.core.errors import LakeError, LamplighterError, WindowBusy
 from tasks.core.pruning import beside, windows
 from tasks.core.pruning.records import LITTER_DAYS, Found, Kind, Line, Pruned, Removals, Removed, Scope
-from tasks.core.runs.manifest import read_beside
+from tasks.core.records import read_beside
 from tasks.core.storage import Lake
 
 Sizes = dict[Found, dict[str, int]]

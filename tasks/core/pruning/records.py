@@ -15,7 +15,7 @@ from tasks.core.definitions.retention import FOR_EVER
 from tasks.core.definitions.schedule import length
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 from tasks.core.storage import Lake
 
 # As the keys of a job's `retention`; litter is what killed writers left, of which no policy speaks.

@@ -11,13 +11,14 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt, LakeError
+from tasks.core.errors import LakeError
 from tasks.core.pruning.records import Found, Kind, Scope, take
+from tasks.core.records import read_record
 from tasks.core.rows import rejects, snapshot
-from tasks.core.runs.manifest import Manifest, Removal, State, Verdict
+from tasks.core.runs.manifest import MENDED, Manifest, Removal, State, Verdict
 from tasks.core.runs.publication import recover
 from tasks.core.runs.run import as_of_labels, has_manifest, load_manifest, write_manifest
 
@@ -131,10 +132,8 @@ def _read(scope: Scope, as_of: str) -> _Window:
 def _run(scope: Scope, key: str, name: str) -> _Run | None:
     if not scope.lake.exists(key):
         return None
-    try:
-        return _Run.model_validate_json(scope.lake.read_bytes(key)).model_copy(update={"run_id": name})
-    except ValidationError as error:
-        raise LakeCorrupt(f"{scope.lake.path(key)} is not a manifest") from error
+    found = read_record(scope.lake, key, _Run, wrong="is not a manifest", next_step=MENDED)
+    return found.model_copy(update={"run_id": name})
 
 
 def _of_run(scope: Scope, window: _Window, run: _Run, protected: str | None) -> Found | None:

@@ -25,10 +25,9 @@ from tasks.core.releasing.contents import LOCK, PROJECT, ReleaseManifest
 from tasks.core.releasing.making import project_keys
 from tasks.core.releasing.records import Installation, Installed
 from tasks.core.releasing.staged import Staged, model_manifest, restage
-from tasks.core.storage import Lake
+from tasks.core.storage import ABANDONED_SECONDS, Lake
 
 _UNCHANGED = "nothing was changed"
-_ABANDONED_SECONDS = 3600  # What a killed writer left under a hidden name; younger ones may be somebody else's.
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,9 @@ def complete_cut_short(place: Place) -> Installed | None:
     plan = records.read_journal(place.lake)
     if plan is None:
         place.lake.remove(layout.RELEASE_STAGING)
-        place.lake.sweep("releases", idle_seconds=_ABANDONED_SECONDS)
+        place.lake.sweep("releases", idle_seconds=ABANDONED_SECONDS)
         for folder in (JOBS, SUITES):
-            place.project.sweep(folder, idle_seconds=_ABANDONED_SECONDS)
+            place.project.sweep(folder, idle_seconds=ABANDONED_SECONDS)
         return None
     if plan.project != str(place.project.root):
         raise Blocked(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, Field, JsonValue, ValidationError
+from pydantic import BaseModel, Field, JsonValue
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record, read_record
 from tasks.core.storage import Folder, Lake
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -82,11 +82,4 @@ def read_journal(lake: Folder) -> Installation | None:
 
 
 def _read(lake: Folder, key: str, kind: type[_Kind]) -> _Kind:
-    try:
-        return kind.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise LakeCorrupt(
-            f"{lake.path(key)} cannot be read: {'.'.join(str(each) for each in first['loc'])}: {first['msg']}",
-            next_step="restore it from a backup",
-        ) from error
+    return read_record(lake, key, kind, wrong="cannot be read")

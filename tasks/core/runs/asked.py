@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tasks.core.errors import DefinitionError
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 SHORTEST_REASON, LONGEST_REASON = 3, 500  # Characters.
 

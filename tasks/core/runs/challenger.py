@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -22,7 +21,8 @@ from tasks.core.errors import LakeCorrupt, LamplighterError
 from tasks.core.models.registry import Registry
 from tasks.core.profiles.differences import ColumnDifferences
 from tasks.core.profiles.figures import Distribution
-from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest, Record, read_beside
+from tasks.core.records import Record, read_beside, said_by_file
+from tasks.core.runs.manifest import CodeRecord, FileRecord, Manifest
 from tasks.core.storage import Folder, Lake
 
 ALIAS = "challenger"
@@ -171,13 +171,12 @@ def _bring_back(lake: Lake, aside: str, partition: str) -> None:
 
 def _version_in(lake: Lake, key: str) -> tuple[str, int]:
     """The version that a file says has scored it."""
-    with lake.parquet(key) as file:
-        said = (file.metadata.metadata or {}).get(b"lamplighter", b"{}")
-    try:
-        model, _, number = json.loads(said)["model"].rpartition("/")
-        return model, int(number)
-    except (ValueError, KeyError) as error:
-        raise LakeCorrupt(f"{lake.path(key)} does not say which version has scored it") from error
+    model, _, number = str(said_by_file(lake, key).get("model")).rpartition("/")
+    if not (model and number.isdecimal()):
+        raise LakeCorrupt(
+            f"{lake.path(key)} does not say which version has scored it", next_step="restore it from a backup"
+        )
+    return model, int(number)
 
 
 def _workspace(manifest: Manifest) -> str:

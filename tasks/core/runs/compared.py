@@ -6,9 +6,10 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
+from tasks.core.records import Record, read_beside
 from tasks.core.rows import snapshot
 from tasks.core.rows.changes import Side, common_columns, count_changes
-from tasks.core.runs.manifest import Manifest, Record, RowChanges, SnapshotRecord, read_beside
+from tasks.core.runs.manifest import Manifest, RowChanges, SnapshotRecord
 from tasks.core.runs.run import Run
 from tasks.core.storage import Folder, Lake
 

@@ -14,8 +14,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.events import LATE, MISSED
+from tasks.core.records import Record
 from tasks.core.runs.expected import Missing
-from tasks.core.runs.manifest import Record
 from tasks.core.runs.status import GRACE, asked_for, watched_since
 from tasks.core.storage import Lake
 

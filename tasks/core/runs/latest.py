@@ -19,16 +19,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.errors import DefinitionError, LakeError
+from tasks.core.records import Record, read_beside, said_by_file
 from tasks.core.rows.digest import Hashes, digest_json, hash_rows
 from tasks.core.rows.newest import Newest, Ranks, index_in
 from tasks.core.rows.picking import can_become, conform_to, in_groups, taken
 from tasks.core.runs.live import live_runs_seen
-from tasks.core.runs.manifest import Record
 from tasks.core.runs.showing import live_runs
 from tasks.core.storage import Folder, Lake
 
@@ -351,19 +351,16 @@ def _kept(lake: Folder, job: str) -> Kept | None:
     """What the table says that it was made of; None where it does not say."""
     key = f"{layout.latest(job)}/{_WINDOWS}"
     try:
-        return Kept.model_validate_json(lake.read_bytes(key)) if lake.exists(key) else None
-    except (ValidationError, LakeError):
+        return read_beside(lake, key, Kept, wrong="does not say what the table was made of")
+    except LakeError:
+        # It is built anew.
         return None
 
 
 def _contract_of(lake: Folder, key: str) -> int:
     """The version of the contract that a published file says it has."""
-    with lake.parquet(key) as file:
-        said = (file.metadata.metadata or {}).get(b"lamplighter", b"{}")
-    try:
-        return int(json.loads(said).get("contract_version", 1))
-    except ValueError:
-        return 1
+    said = said_by_file(lake, key).get("contract_version", 1)
+    return said if isinstance(said, int) else 1
 
 
 def _remove(lake: Lake, job: str) -> bool:

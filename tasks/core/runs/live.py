@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
+from tasks.core.records import read_record
 from tasks.core.runs.showing import showing
 from tasks.core.storage import Lake
 
@@ -46,8 +47,8 @@ def live_runs_seen(lake: Lake, job: str, *, keep: bool = False) -> dict[str, str
 
 
 def _read(lake: Lake, job: str) -> _Seen:
-    with contextlib.suppress(ValidationError, LakeError):
-        return _Seen.model_validate_json(lake.read_bytes(_key(job)))
+    with contextlib.suppress(LakeError):
+        return read_record(lake, _key(job), _Seen, wrong="is not what was seen")
     return _Seen()
 
 

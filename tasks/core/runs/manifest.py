@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt
+from tasks.core.records import Record, parse_record
 from tasks.core.runs.seal import SEAL, sealed
 
-if TYPE_CHECKING:
-    from tasks.core.storage import Folder
-
 MANIFEST_VERSION: Literal[1] = 1
+# What to do about one that cannot be read.
+MENDED = "restore the file from a backup, or move the run's folder away and score the window again"
 
 Verdict = Literal["published", "published_with_warnings", "blocked", "failed"]
 # running: nothing is decided. publishing: all is staged, and what lies in the lake tells how far it got. concluded: the
@@ -22,15 +21,6 @@ Verdict = Literal["published", "published_with_warnings", "blocked", "failed"]
 # and its partition is on the way out of the tables. withdrawn: it is out of them, for ever. dry_run: all was done but
 # publication, and the verdict is what it would have been.
 State = Literal["running", "publishing", "concluded", "superseded", "withdrawing", "withdrawn", "dry_run"]
-
-
-class Record(BaseModel):
-    """What every part of a manifest is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-R = TypeVar("R", bound=Record)
 
 
 class Interval(Record):
@@ -83,7 +73,9 @@ class SnapshotRecord(Record):
     complete_at: dt.datetime
     columns: dict[str, str]
     ignored_columns: tuple[str, ...] = ()
-    source_columns: Annotated[dict[str, str], Field(description="The source's own columns and types, as found.")] = {}
+    source_columns: dict[str, str] = Field(
+        default_factory=dict, description="The source's own columns and types, as found."
+    )
 
 
 class RowChanges(Record):
@@ -135,7 +127,7 @@ class ModelRecord(Record):
     ] = None
     warnings: tuple[str, ...] = ()
     interpreter: Annotated[str | None, Field(description="Whose environment loaded it, where that is another.")] = None
-    libraries: Annotated[dict[str, str], Field(description="The versions of what loaded it.")] = {}
+    libraries: dict[str, str] = Field(default_factory=dict, description="The versions of what loaded it.")
 
     @property
     def loaded_by(self) -> str:
@@ -206,9 +198,9 @@ class CodeRecord(Record):
     commit: str | None
     dirty: bool | None
     digest: str
-    modules: Annotated[
-        dict[str, str], Field(description="The project's own packages that the job uses, each with its files' digest.")
-    ] = {}
+    modules: dict[str, str] = Field(
+        default_factory=dict, description="The project's own packages that the job uses, each with its files' digest."
+    )
 
 
 class StageTiming(Record):
@@ -322,7 +314,9 @@ class Manifest(Record):
     reasons: tuple[str, ...] = ()
     next_step: str = ""
     rows: RowCounts = RowCounts()
-    quarantine_reasons: Annotated[dict[str, int], Field(description="Rows by reason; a row may have several.")] = {}
+    quarantine_reasons: dict[str, int] = Field(
+        default_factory=dict, description="Rows by reason; a row may have several."
+    )
     key_digests: KeyDigests | None = None
     snapshot: SnapshotRecord | None = None
     schema_changes: tuple[SchemaChangeRecord, ...] = ()
@@ -334,10 +328,10 @@ class Manifest(Record):
     blocked_by: Annotated[tuple[str, ...], Field(description="The gates that blocked it and may be accepted.")] = ()
     acceptances: tuple[AcceptanceRecord, ...] = ()
     drift: tuple[FeatureDriftRecord, ...] = ()
-    predictions: dict[str, PredictionSummary] = {}
-    estimates: Annotated[
-        dict[str, Interval], Field(description="By metric, what is to be expected of these rows before labels come.")
-    ] = {}
+    predictions: dict[str, PredictionSummary] = Field(default_factory=dict)
+    estimates: dict[str, Interval] = Field(
+        default_factory=dict, description="By metric, what is to be expected of these rows before labels come."
+    )
     estimate_note: Annotated[str, Field(description="Why there are none.")] = ""
     code: CodeRecord
     environment: dict[str, str]
@@ -345,7 +339,7 @@ class Manifest(Record):
     peak_memory_bytes: Annotated[int | None, Field(description="Of the largest process.")] = None
     contract_version: int = 1
     shadow: Annotated[bool, Field(description="Published into shadow/, and not into predictions/.")] = False
-    files: dict[str, FileRecord] = {}
+    files: dict[str, FileRecord] = Field(default_factory=dict)
     swapped_atomically: bool | None = None
     replaces: str | None = None
     superseded_by: str | None = None
@@ -404,27 +398,7 @@ class Manifest(Record):
         return sealed(self.model_dump_json(indent=2))
 
 
-def read_beside(lake: Folder, key: str, kind: type[R], *, wrong: str, state: str, next_step: str) -> R | None:
-    """The record in a file that need not be there; LakeCorrupt names the file, and the first thing that is wrong."""
-    if not lake.exists(key):
-        return None
-    try:
-        return kind.model_validate_json(lake.read_bytes(key))
-    except ValidationError as error:
-        raise LakeCorrupt(
-            f"{lake.path(key)} {wrong}: {error.errors(include_url=False)[0]['msg']}", state=state, next_step=next_step
-        ) from error
-
-
 def read_manifest(data: bytes, *, where: str) -> Manifest:
     """A manifest from its JSON; LakeCorrupt names the file and the first thing that is wrong."""
-    try:
-        return Manifest.model_validate_json(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join(str(part) for part in first["loc"])
-        raise LakeCorrupt(
-            f"{where} is not a manifest of version {MANIFEST_VERSION}: {at or 'the file'}: {first['msg']}",
-            state="it was left as it is",
-            next_step="restore the file from a backup, or move the run's folder away and score the window again",
-        ) from error
+    wrong = f"{where} is not a manifest of version {MANIFEST_VERSION}"
+    return parse_record(data, Manifest, wrong, next_step=MENDED)

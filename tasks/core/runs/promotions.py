@@ -12,7 +12,7 @@ from tasks.core.errors import NotPromoted
 from tasks.core.models.gate.candidacy import Candidacy
 from tasks.core.models.gate.verdict import Verdict
 from tasks.core.pages import Answer, PromotionPage, render_promotion
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 _MOST_NAMED = 5
 

@@ -14,9 +14,10 @@ from tasks.core.definitions.job import Job
 from tasks.core.definitions.schedule import length
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, Incomplete, LakeError, LamplighterError, PartlyBlocked
+from tasks.core.records import Record
 from tasks.core.runs.compared import last_looked_at
 from tasks.core.runs.expected import published_labels
-from tasks.core.runs.manifest import Manifest, Record
+from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.run import manifests
 from tasks.core.runs.showing import live_labels
 from tasks.core.storage import Folder

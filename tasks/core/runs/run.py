@@ -11,10 +11,11 @@ from tasks.core import layout, logs
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Definition
 from tasks.core.definitions.window import Window
-from tasks.core.errors import WindowFinished
+from tasks.core.errors import LakeCorrupt, WindowFinished
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.rows.digest import digest_json
 from tasks.core.runs.manifest import (
+    MENDED,
     CodeRecord,
     Manifest,
     ModelRecord,
@@ -171,7 +172,15 @@ def load_manifest(lake: Folder, workspace: str) -> Manifest:
     """The record in a workspace. Its run id is the folder's name: a kill may come between the two being changed."""
     key = f"{workspace}/{_MANIFEST}"
     manifest = read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
-    return manifest.but(run_id=workspace.rpartition("/")[2])
+    folder, _, run_id = workspace.rpartition("/")
+    if folder.split("/")[1:] != layout.runs(manifest.job, manifest.as_of).split("/")[1:]:
+        # Else what is done to that run would be done to another window.
+        raise LakeCorrupt(
+            f"{lake.path(key)} is the manifest of another window: {manifest.job[:100]} {manifest.as_of[:100]}",
+            state="it was left as it is",
+            next_step=MENDED,
+        )
+    return manifest.but(run_id=run_id)
 
 
 def has_manifest(lake: Folder, workspace: str) -> bool:
@@ -219,9 +228,17 @@ def published_manifest(lake: Folder, job: str, as_of: str) -> Manifest | None:
 
 
 def published_before(lake: Folder, job: str, as_of: str) -> Iterator[Manifest]:
-    """The records of what readers see of the windows before this one, the latest first."""
+    """The records of what readers see of the windows before this one, the latest first.
+
+    One that cannot be read is passed over: a damaged window of last month does not stop tonight's.
+    """
     for label in reversed([label for label in as_of_labels(lake, job) if label < as_of]):
-        if published := published_manifest(lake, job, label):
+        try:
+            published = published_manifest(lake, job, label)
+        except LakeCorrupt as error:
+            logs.log.warning("%s %s is compared with earlier windows but for %s: %s", job, as_of, label, error)
+            continue
+        if published:
             yield published
 
 

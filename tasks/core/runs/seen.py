@@ -6,11 +6,11 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tasks.core import layout
-from tasks.core.errors import LakeCorrupt
-from tasks.core.runs.manifest import State, Verdict
+from tasks.core.records import read_record
+from tasks.core.runs.manifest import MENDED, State, Verdict
 from tasks.core.runs.showing import showing
 from tasks.core.storage import Folder
 
@@ -62,15 +62,8 @@ def glance(lake: Folder, job: str, as_of: str, run_id: str) -> Glance | None:
     key = f"{layout.workspace(job, as_of, run_id)}/manifest.json"
     if not lake.exists(key):
         return None
-    try:
-        return Glance.model_validate_json(lake.read_bytes(key)).model_copy(update={"run_id": run_id})
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise LakeCorrupt(
-            f"{lake.path(key)} is not a manifest: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}",
-            state="it was left as it is",
-            next_step="restore the file from a backup, or move the run's folder away and score the window again",
-        ) from error
+    found = read_record(lake, key, Glance, wrong="is not a manifest", next_step=MENDED)
+    return found.model_copy(update={"run_id": run_id})
 
 
 def readers_see(lake: Folder, job: str, as_of: str) -> str:

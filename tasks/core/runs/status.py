@@ -26,8 +26,8 @@ from tasks.core.errors import DefinitionError, LakeError, LamplighterError
 from tasks.core.models.registry import Registry
 from tasks.core.monitoring.records import Alarm
 from tasks.core.monitoring.standing import standing
+from tasks.core.records import Record
 from tasks.core.runs.expected import Missing, missing, published_labels
-from tasks.core.runs.manifest import Record
 from tasks.core.runs.publication import visible_run
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import as_of_labels

@@ -5,8 +5,8 @@ hidden name, flushed to the disk and renamed; a folder is prepared aside and swa
 opens, lists, moves or removes a file.
 """
 
-from tasks.core.storage.lake import Folder, Lake
+from tasks.core.storage.lake import ABANDONED_SECONDS, Folder, Lake
 from tasks.core.storage.locks import BUSY
 from tasks.core.storage.tables import TableReader, TableWriter
 
-__all__ = ["BUSY", "Folder", "Lake", "TableReader", "TableWriter"]
+__all__ = ["ABANDONED_SECONDS", "BUSY", "Folder", "Lake", "TableReader", "TableWriter"]

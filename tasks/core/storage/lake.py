@@ -20,6 +20,9 @@ from tasks.core.storage.system import lake_errors
 from tasks.core.storage.tables import TableReader, TableWriter
 
 _HIDDEN = ".tmp-"
+_LONGEST_SHOWN = 300
+# What nobody has touched for so long under a hidden name was left by a writer that is dead: no file takes an hour to write.
+ABANDONED_SECONDS = 3600.0
 
 
 class Folder:
@@ -43,9 +46,10 @@ class Folder:
     def path(self, key: str = "") -> Path:
         """The path of a key; a key that would leave the folder is refused."""
         parts = key.split("/") if key else []
-        if any(part in ("", ".", "..") or "\x00" in part or "\\" in part for part in parts):
+        if any(part in ("", ".", "..") or "\x00" in part or "\\" in part for part in parts) or not _is_a_name(key):
             raise DefinitionError(
-                f"'{key}' is not a path inside {self.root}", next_step="give a name without '..' or '/'"
+                f"'{key[:_LONGEST_SHOWN]}' is not a path inside {self.root}",
+                next_step="give a name without '..' or '/'",
             )
         return self.root.joinpath(*parts)
 
@@ -125,6 +129,7 @@ class Folder:
 
     def read_bytes(self, key: str) -> bytes:
         with lake_errors("read", self.path(key)):
+            system.refuse_no_file(self.path(key))
             return self.path(key).read_bytes()
 
     def read_range(self, key: str, start: int, size: int) -> bytes:
@@ -137,10 +142,16 @@ class Folder:
         try:
             return self.read_bytes(key).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise LakeCorrupt(f"{self.path(key)} is not UTF-8 text ({error.reason} at byte {error.start})") from error
+            raise LakeCorrupt(
+                f"{self.path(key)} is not UTF-8 text ({error.reason} at byte {error.start})",
+                state="it was left as it is",
+                next_step="restore it from a backup, or write it as UTF-8",
+            ) from error
 
     def sha256(self, key: str) -> str:
         """The hex SHA-256 of a file, read in blocks."""
+        with lake_errors("read", self.path(key)):
+            system.refuse_no_file(self.path(key))
         with lake_errors("read", self.path(key)), self.path(key).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -152,6 +163,7 @@ class Folder:
     def parquet(self, key: str) -> TableReader:
         """An open Parquet file; LakeCorrupt where it is not one."""
         with lake_errors("read", self.path(key)):
+            system.refuse_no_file(self.path(key))
             return TableReader(self.path(key))
 
 
@@ -172,6 +184,7 @@ class Lake(Folder):
         target = self.path(key)
         with lake_errors("write", target):
             system.make_folder(target.parent, self.root)
+            system.make_file(target)
             with target.open("ab") as file:
                 file.write(data)
         system.after_change("append", key)
@@ -331,6 +344,15 @@ def _size_bytes(path: Path) -> int | None:
         return path.lstat().st_size
     except FileNotFoundError:
         return None
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether the system can call a file so: half a character of UTF-16 has no bytes."""
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _mark(folder: os.DirEntry[str]) -> str:

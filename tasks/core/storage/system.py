@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 
 from tasks.core.errors import LakeCorrupt, LakeError, LakeFull
 
+_LONGEST_PATH = 1000
 _RENAME_NOREPLACE, _RENAME_EXCHANGE, _AT_FDCWD = 1, 2, -100
 
 
@@ -24,6 +26,18 @@ def _ignore(_change: str, _key: str) -> None:
 after_change: Callable[[str, str], None] = _ignore
 
 
+# What there is instead of a file, or of a folder.
+_NOT_A_FILE = (errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EEXIST, errno.ENOTEMPTY, errno.ENXIO)
+_RESTORE = "restore it from a backup; lamplighter audit JOB names what of a job is damaged, and what to do"
+
+
+def refuse_no_file(path: Path) -> None:
+    """Whoever opens a pipe or a device may wait for ever. OSError; LakeError where `lake_errors` is around it."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.ENXIO, "it is a pipe, a socket or a device, and no file")
+
+
 @contextlib.contextmanager
 def lake_errors(verb: str, path: Path) -> Iterator[None]:
     """Turns the operating system's errors, and Arrow's of a broken file, into ours."""
@@ -31,32 +45,53 @@ def lake_errors(verb: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise _lake_error(verb, path, error) from error
-    except pa.ArrowInvalid as error:
-        raise LakeCorrupt(f"could not {verb} {path}: {_first_line(error)}") from error
+    except MemoryError:
+        # Arrow's is one of its exceptions too. Whoever gives out work asks for less of it at a time.
+        raise
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise LakeCorrupt(
+            f"could not {verb} {path}: {_first_line(error)}", state="it was left as it is", next_step=_RESTORE
+        ) from error
 
 
 def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
-    failed = f"could not {verb} {path}: {error.strerror or _first_line(error)}"
+    failed = f"could not {verb} {_shown(path)}: {error.strerror or _first_line(error)}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LakeFull(failed, state="what was published stands as it was", next_step="free space, and run it again")
     if error.errno is None and verb == "read":
         # Arrow's, of a page that cannot be decoded: the system's own errors have a number.
-        return LakeCorrupt(failed)
+        return LakeCorrupt(failed, state="it was left as it is", next_step=_RESTORE)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return LakeError(
             failed,
             state="what was published stands as it was",
             next_step="let this user write there, or set LAMPLIGHTER_LAKE to a folder that it may write",
         )
-    return LakeError(failed, state="what was published stands as it was")
+    look = f"look at what lies there: ls -l {path}" if error.errno in _NOT_A_FILE else "see to the disk"
+    return LakeError(failed, state="what was published stands as it was", next_step=f"{look}, and run it again")
+
+
+def _shown(path: Path) -> str:
+    """The path; of one that is too long for any file its beginning."""
+    return str(path) if len(str(path)) <= _LONGEST_PATH else f"{str(path)[:_LONGEST_PATH]}…"
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+# Whatever the umask of whoever runs this: the world never writes what is made here.
+_FILE_MODE, _FOLDER_MODE = 0o664, 0o775
+
+
+def make_file(path: Path) -> None:
+    """An empty file, for whoever would make one by a mode of their own."""
+    path.touch(_FILE_MODE)
+
+
 def write_flushed(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
+    make_file(path)
+    with path.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
@@ -78,7 +113,7 @@ def make_folder(path: Path, root: Path) -> None:
     was flushed in it.
     """
     try:
-        path.mkdir(parents=path == root)
+        path.mkdir(_FOLDER_MODE)
     except FileExistsError:
         if not path.is_dir():
             raise
@@ -86,7 +121,7 @@ def make_folder(path: Path, root: Path) -> None:
         make_folder(path.parent, root)
         make_folder(path, root)
     else:
-        if path != root:
+        if root in path.parents:
             flush_folder(path.parent)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.core.storage.system import lake_errors
+from tasks.core.storage.system import lake_errors, make_file
 
 
 class TableReader(pq.ParquetFile):
@@ -49,6 +49,7 @@ class TableWriter:
     def __init__(self, hidden: Path, target: Path, schema: pa.Schema) -> None:
         self._target = target
         with lake_errors("write", target):
+            make_file(hidden)
             # Checksums, because a bit that flips in a page may still decode, to another number.
             self._writer = pq.ParquetWriter(
                 hidden, schema, compression="zstd", version="2.6", store_schema=True, write_page_checksum=True

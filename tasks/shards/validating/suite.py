@@ -70,15 +70,21 @@ def _canonical(value: Any) -> str:
 def _parse(text: str, name: str) -> dict[str, Any]:
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Brackets in brackets end the parser's stack; a number of thousands of digits is a plain ValueError.
+        where = f"{error.msg} in line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise SuiteError(
-            f"suite '{name}' is not JSON: {error.msg} in line {error.lineno}",
+            f"suite '{name}' is not JSON: {where}",
             next_step="mend the file, or let Great Expectations write it again",
         ) from error
     if not isinstance(raw, dict) or not isinstance(raw.get("expectations"), list):
         raise SuiteError(
             f"suite '{name}' is not a suite: it has no list 'expectations'",
             next_step='write {"name": ..., "expectations": [...]}, as Great Expectations does',
+        )
+    if not isinstance(raw.get("suite_parameters") or {}, dict):
+        raise SuiteError(
+            f"suite '{name}': suite_parameters is not an object", next_step="write an object, or take it out"
         )
     if unknown := sorted(set(raw) - _SUITE_KEYS):
         raise SuiteError(
@@ -92,10 +98,17 @@ def _read_one(suite: str, index: int, config: Any, schema: pa.Schema, parameters
         return _spec(index, _checked_shape(config), schema, parameters)
     except _Problem as problem:
         kind = config.get("type") if isinstance(config, dict) else None
+        named = kind[:100] if isinstance(kind, str) and kind else "without type"
         raise SuiteError(
-            f"suite '{suite}', expectation {index + 1} ({kind or 'without type'}): {problem.problem}",
+            f"suite '{suite}', expectation {index + 1} ({named}): {problem.problem}",
             next_step=problem.fix,
         ) from problem.__cause__
+    except (TypeError, ValueError, AttributeError, LookupError) as error:
+        # What Great Expectations, or a project's own expectation, makes of values that it did not foresee.
+        raise SuiteError(
+            f"suite '{suite}', expectation {index + 1} ({config.get('type')}) cannot be used: {_first_line(error)}",
+            next_step="mend its kwargs; then: lamplighter check",
+        ) from error
 
 
 def _checked_shape(config: Any) -> dict[str, Any]:
@@ -105,8 +118,10 @@ def _checked_shape(config: Any) -> dict[str, Any]:
         _refuse(f"unknown keys {unknown}", f"use only {sorted(_EXPECTATION_KEYS)}")
     if not isinstance(config.get("kwargs", {}), dict):
         _refuse("'kwargs' is not an object", 'write "kwargs": {"column": ...}')
+    if not isinstance(config.get("meta") or {}, dict):
+        _refuse("'meta' is not an object", 'write "meta": {"on_failure": ...}, or leave it out')
     severity = config.get("severity", "critical")
-    if severity not in _SEVERITIES:
+    if not isinstance(severity, str) or severity not in _SEVERITIES:
         _refuse(f"severity {severity!r} is not one of {', '.join(_SEVERITIES)}", "use one of them, or leave it out")
     return {**config, "kwargs": dict(config.get("kwargs", {})), "severity": severity}
 

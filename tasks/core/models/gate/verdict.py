@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from tasks.core.definitions.terms import Name
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 
 Outcome = Literal["passed", "failed", "not judged"]
 Kind = Literal["load", "schema", "rows", "held out", "metric", "calibration", "speed", "memory", "slice"]

@@ -17,7 +17,8 @@ from tasks.core.errors import (
     PartlyBlocked,
     WindowBusy,
 )
-from tasks.core.runs.manifest import Manifest, Record
+from tasks.core.records import Record
+from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import manifests, published_manifest
 from tasks.core.storage import Lake

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
+from tasks.core.records import Record, said_by_file
 from tasks.core.runs import challenger
-from tasks.core.runs.manifest import Manifest, Record
+from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.publication import visible_run
 from tasks.core.runs.run import manifests
 from tasks.core.runs.showing import showing
@@ -124,10 +124,8 @@ def _label_seen(lake: Lake, job: str, as_of: str) -> str | None:
 def _label_of(lake: Lake, key: str) -> str:
     """What a file says of the version that wrote it, such as late/0002; 'unknown' where it says nothing."""
     try:
-        with lake.parquet(key) as file:
-            said = (file.metadata.metadata or {}).get(b"lamplighter", b"{}")
-        return str(json.loads(said).get("model", "unknown"))
-    except (LakeError, ValueError):
+        return str(said_by_file(lake, key).get("model", "unknown"))
+    except LakeError:
         return "unknown"
 
 

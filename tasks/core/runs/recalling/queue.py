@@ -12,11 +12,9 @@ from pydantic import Field
 
 from tasks.core import layout
 from tasks.core.models.registry import Registry
-from tasks.core.runs.manifest import Manifest, Record, read_beside
-from tasks.core.storage import Folder, Lake
-
-# Other windows' entries are written beside one that a kill left half written; none of them takes an hour.
-_HALF_WRITTEN_SECONDS = 3600.0
+from tasks.core.records import Record, read_beside
+from tasks.core.runs.manifest import Manifest
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 
 
 class Entry(Record):
@@ -82,4 +80,4 @@ def drop(lake: Lake, entry: Entry) -> None:
 
 def sweep(lake: Lake, job: str) -> None:
     """Removes what killed writers left half written."""
-    lake.sweep(layout.queue(job), idle_seconds=_HALF_WRITTEN_SECONDS)
+    lake.sweep(layout.queue(job), idle_seconds=ABANDONED_SECONDS)

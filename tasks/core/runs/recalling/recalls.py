@@ -18,17 +18,16 @@ from tasks.core.errors import Incomplete, LakeError, WindowBusy
 from tasks.core.models.model_events import aliases_in, recalled_in
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
+from tasks.core.records import Record, read_beside
 from tasks.core.rows import snapshot
-from tasks.core.runs.manifest import Manifest, Record, Withdrawal, read_beside
+from tasks.core.runs.manifest import Manifest, Withdrawal
 from tasks.core.runs.publication import recover
 from tasks.core.runs.recalling import queue, withdrawal
 from tasks.core.runs.recalling.footprint import Footprint, Left, challengers_of, footprint, is_of, seen_of
 from tasks.core.runs.run import manifests
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 
 _MOST_NAMED = 5
-# Of a record, which is written in no time.
-_HALF_WRITTEN_SECONDS = 3600.0
 
 
 class RecalledWindow(Record):
@@ -281,7 +280,7 @@ def _write(lake: Lake, record: Recall) -> None:
 
 def _sweep(lake: Lake, record: Recall) -> None:
     """Removes what was left half written by recalls that were killed, where others write as well."""
-    lake.sweep(layout.recalls(record.model), idle_seconds=_HALF_WRITTEN_SECONDS)
+    lake.sweep(layout.recalls(record.model), idle_seconds=ABANDONED_SECONDS)
     for job in sorted({job for job, _ in record.touched}):
         queue.sweep(lake, job)
 

@@ -7,7 +7,7 @@ import shlex
 
 from tasks.core.models.registry import Registry
 from tasks.core.models.rollback import move_back
-from tasks.core.runs.manifest import Record
+from tasks.core.records import Record
 from tasks.core.runs.recalling.footprint import Left
 from tasks.core.runs.recalling.recalls import RecalledWindow, plan
 from tasks.core.storage import Lake
