@@ -118,13 +118,14 @@ def _scored(run: Run, manifest: Manifest, begun: Challenge) -> Challenge:
     bounds = pairing.published_bounds(run.lake, task.published, run.workspace, task.snapshot, run.job.keys)
     done = _compared(task, begun, _each_batch(run, task, bounds))
     done = done.model_copy(update={"file": _staged(task, manifest, done)})
+    with contextlib.suppress(LakeError):
+        # Before it is recorded: nobody comes back to what is.
+        run.lake.remove(task.scored)
     # Last: a recall that comes later waits for this window's lock, and finds what is put here.
     refuse_recalled(Registry(run.lake).history(begun.model), begun.model, begun.version)
     challenger.put(run.lake, manifest)
     challenger.write(run.lake, manifest, done)
     progress.end(run.name, STAGE)
-    with contextlib.suppress(LakeError):
-        run.lake.remove(task.scored)
     return done
 
 

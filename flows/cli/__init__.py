@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from types import TracebackType
 from typing import Annotated
 
 import typer
 
 from tasks.core.errors import LamplighterError
+from tasks.core.harmless import harmless_lines
 
 app = typer.Typer(
     name="lamplighter",
@@ -63,22 +66,30 @@ def main() -> None:
         suggest,
         up,
     )
+    from flows.cli.output import complain  # noqa: PLC0415
 
     debug = "--debug" in sys.argv
     try:
         app()
     except LamplighterError as error:
         if debug:
+            sys.excepthook = _tell_trace
             raise
-        typer.echo(f"lamplighter: {error}", err=True)
+        complain(f"lamplighter: {error}")
         sys.exit(error.exit_code)
     except Exception as error:
         if debug:
+            sys.excepthook = _tell_trace
             raise
         first = (str(error).splitlines() or [""])[0]
-        typer.echo(
+        complain(
             f"lamplighter: {type(error).__name__}: {first}. This was not foreseen; what was published stands. "
-            "Next: run it again as lamplighter --debug ..., for the traceback",
-            err=True,
+            "Next: run it again as lamplighter --debug ..., for the traceback"
         )
         sys.exit(1)
+
+
+def _tell_trace(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """As Python tells of an error, but a terminal obeys nothing that the error repeats."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    typer.echo(harmless_lines(text), err=True, nl=False)

@@ -56,7 +56,7 @@ def compare(
         echo_json(_facts(found) | {"next": step})
         return
     _tell(found)
-    paragraph(f"\nNext: {step}")
+    paragraph("", f"Next: {step}")
 
 
 def _tell(found: Compared) -> None:
@@ -64,7 +64,8 @@ def _tell(found: Compared) -> None:
     by = ", ".join(pair.ours if pair.ours == pair.theirs else f"{pair.ours}={pair.theirs}" for pair in found.keys)
     paragraph(
         f"{found.job.job} {found.as_of}: {_SHOWN[found.ours.what]} (here, run {found.ours.manifest.run_id}) beside "
-        f"{found.theirs.path} (there), by {by}.\n"
+        f"{found.theirs.path} (there), by {by}.",
+        "",
     )
     table(("rows", "here", "there"), _counts(found), numbers=("here", "there"))
     tell_columns(found.found.columns, found.found.pairs)

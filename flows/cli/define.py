@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from flows.cli import app
-from flows.cli.output import echo_json, paragraph, table
+from flows.cli.output import complain, echo_json, paragraph, table
 from flows.cli.places import the_project, the_registry
 from flows.cli.run import AsJson, scheduled_window
 from tasks.core.errors import LamplighterError
@@ -28,7 +28,7 @@ def check(as_json: AsJson = False) -> None:
     from tasks.shards.checking import check_jobs  # noqa: PLC0415
 
     for sentence in unknown_variables():
-        typer.echo(f"Warning: {sentence}", err=True)
+        complain(f"Warning: {sentence}")
     project, registry = the_project(), the_registry()
     found = check_jobs(project, registry)
     if as_json:
@@ -40,7 +40,7 @@ def check(as_json: AsJson = False) -> None:
     if any(found.values()):
         raise typer.Exit(2)
     if not as_json:
-        paragraph(f"\nNext: {_next(project, registry, list(found))}")
+        paragraph("", f"Next: {_next(project, registry, list(found))}")
 
 
 def _next(project: Project, registry: Registry, names: list[str]) -> str:

@@ -59,10 +59,10 @@ def demo(
     _, error = run_score(world.JOB, world.BROKEN_DAY, debug=bool(context.obj))
     _print_table(lake, [*world.SCORED_DAYS, world.BROKEN_DAY])
     if isinstance(error, Blocked):
-        paragraph(f"\n{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.\n")
+        paragraph("", f"{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.", "")
     _look(world.JOB, world.BROKEN_DAY, debug=bool(context.obj))
     places = {"table": lake.path(f"predictions/{world.JOB}"), "reports": lake.path("reports/index.html")}
-    paragraph(_READING.format(**places, broken=world.BROKEN_DAY))
+    paragraph(*(line.format(**places, broken=world.BROKEN_DAY) for line in _READING.splitlines()))
 
 
 def _look(job: str, day: str, *, debug: bool) -> None:
@@ -71,7 +71,7 @@ def _look(job: str, day: str, *, debug: bool) -> None:
 
     done, _ = summary_of("flows.monitor", "monitor", job, day, debug=debug)
     if done is not None:
-        paragraph(f"5. A look at what was published: {done} {completeness(done.found)}\n")
+        paragraph(f"5. A look at what was published: {done} {completeness(done.found)}", "")
 
 
 def _load(lake: Lake, warehouse: Lake, *, debug: bool) -> None:

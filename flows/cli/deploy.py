@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli import app
-from flows.cli.output import echo_json, paragraph
+from flows.cli.output import complain, echo_json, paragraph
 from flows.cli.places import the_project
 from flows.cli.run import AsJson
 from tasks.core.errors import DefinitionError, LamplighterError
@@ -60,7 +60,7 @@ def deploy(
         _tell(done, len(jobs), prune=prune)
         paragraph(automations or "Automations stand as they are until every job's file is right.")
     for sentence in filter(None, (*missed, missing)):
-        typer.echo(sentence, err=True)
+        complain(sentence)
     if missed or missing:
         raise typer.Exit(2)
 

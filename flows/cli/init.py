@@ -46,7 +46,7 @@ def init(
         ("file", "what it is"),
         [(key, project.told[key] + ("" if is_new else " (there already)")) for key, is_new in made.items()],
     )
-    paragraph(f"\nNext: {following}")
+    paragraph("", f"Next: {following}")
 
 
 def _next(folder: str, project: NewProject) -> str:

@@ -1,4 +1,4 @@
-"""What the commands print: tables for people, JSON for machines."""
+"""What the commands print: tables for people, JSON for machines. A terminal obeys none of the values in it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False)
+from tasks.core.harmless import harmless
+
+# Text is text: neither brackets nor colons in it mean anything.
+AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+console = Console(**AS_IT_IS)
 if not console.is_terminal:
     # Into a file or a pipe nothing is cut to the width of a screen.
-    console = Console(highlight=False, width=200)
+    console = Console(**AS_IT_IS, width=200)
 
 
-def paragraph(text: str) -> None:
-    """One paragraph; brackets in it are text, not markup."""
-    console.print(text, markup=False, soft_wrap=True)
+def paragraph(*lines: str) -> None:
+    """One paragraph, in one line or in these: whatever a line repeats does not end it."""
+    console.print("\n".join(map(harmless, lines)), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line to standard error."""
+    typer.echo(harmless(text), err=True)
 
 
 def echo_json(value: Any) -> None:
@@ -29,9 +38,9 @@ def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, numbers: Sequence[str] = (), title: str = ""
 ) -> None:
     """A table; the columns in `numbers` stand right."""
-    drawn = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(title=harmless(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        drawn.add_column(column, justify="right" if column in numbers else "left", no_wrap=column in numbers)
+        drawn.add_column(harmless(column), justify="right" if column in numbers else "left", no_wrap=column in numbers)
     for row in rows:
-        drawn.add_row(*(str(cell) for cell in row))
-    console.print(drawn, markup=False)
+        drawn.add_row(*(harmless(str(cell)) for cell in row))
+    console.print(drawn)

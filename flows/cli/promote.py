@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli import app
-from flows.cli.output import console, echo_json, paragraph, table
+from flows.cli.output import complain, console, echo_json, paragraph, table
 from flows.cli.places import the_project, the_registry
 from flows.cli.run import AsJson, ModelArgument, error_as_dict, given_reason, progress_bar, run_flow
 from tasks.core.errors import LamplighterError, NothingToDo, NotPromoted
@@ -73,7 +73,7 @@ def _tell_beforehand(candidacy: Candidacy) -> None:
 
     prepare_prefect(quiet=True)
     check_answerable(candidacy)
-    typer.echo(f"After the checks the run waits for a yes or no in the Prefect UI: {address_of_answer()}", err=True)
+    complain(f"After the checks the run waits for a yes or no in the Prefect UI: {address_of_answer()}")
 
 
 def _tell(promoted: Promoted) -> None:

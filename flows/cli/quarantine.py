@@ -75,6 +75,8 @@ def _last_run(lake: object, job: str, as_of: str) -> Manifest:
 
 
 def _tell(manifest: Manifest, groups: list[ReasonGroup]) -> None:
+    from tasks.core.rows.reasons import cut_value  # noqa: PLC0415
+
     counts = manifest.rows
     paragraph(
         f"{manifest.job} {manifest.as_of}: {verdict_in_words(manifest)}. "
@@ -86,7 +88,8 @@ def _tell(manifest: Manifest, groups: list[ReasonGroup]) -> None:
         console.print()
         paragraph(f"{group.rows:,} x {group.reason}")
         names = [*(group.examples[0].keys if group.examples else ()), group.column or "value", "because"]
-        table(names, [[*one.keys.values(), one.value, one.message] for one in group.examples])
+        keys = [[cut_value(str(key)) for key in one.keys.values()] for one in group.examples]
+        table(names, [[*of, one.value, one.message] for of, one in zip(keys, group.examples, strict=True)])
     if groups:
         console.print()
 

@@ -135,7 +135,10 @@ def _register(
 
     if needed and not quiet:
         paragraph(
-            f"The job that scores with it needs these lines, of a person who accepts them:\n\n{allow_lines(needed)}\n"
+            "The job that scores with it needs these lines, of a person who accepts them:",
+            "",
+            *allow_lines(needed),
+            "",
         )
     registry, now, actor = the_registry(), dt.datetime.now(dt.UTC), provenance.actor()
     first = registration.register_file(registry, file, given, at=now, actor=actor)

@@ -35,12 +35,13 @@ def suggest(
         return
     _tell(found)
     name_it = "" if found.is_named else f" name it in the job (suite: {found.name});"
-    paragraph(f"\nNext: edit it;{name_it} then: lamplighter check")
+    paragraph("", f"Next: edit it;{name_it} then: lamplighter check")
 
 
 def _tell(found: Suggestion) -> None:
     paragraph(
-        f"Wrote {found.path}: {len(found.expectations)} expectations, from {found.rows:,} of {found.window_rows:,} rows.\n"
+        f"Wrote {found.path}: {len(found.expectations)} expectations, from {found.rows:,} of {found.window_rows:,} rows.",
+        "",
     )
     shown = [
         ("quarantine" if (one.get("meta") or {}).get("on_failure") else one.get("severity", "critical"), _in_words(one))

@@ -14,6 +14,7 @@ from flows.cli import app
 from flows.cli.deploy import right_jobs
 from flows.cli.output import paragraph
 from flows.cli.places import the_project
+from tasks.core.secret_parts import masked
 
 if TYPE_CHECKING:
     from tasks.orchestration.processes import Supervisor
@@ -82,7 +83,7 @@ def _start(supervisor: Supervisor, here: Place, *, demo: bool, runs_at_once: int
 def _say_where(here: Place) -> None:
     if here.elsewhere:
         _say(
-            f"PREFECT_API_URL names {here.elsewhere}: that server is left alone, and what is started here uses its own. "
+            f"PREFECT_API_URL names {masked(here.elsewhere)}: that server is left alone, and what is started here uses its own. "
             "To deploy there: lamplighter deploy"
         )
     if here.is_open:

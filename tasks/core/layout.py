@@ -218,9 +218,14 @@ def audit_lock(job: str) -> str:
     return f"locks/audit of {job}.lock"
 
 
+def prunes(job: str) -> str:
+    """The records of what was removed of a job."""
+    return f"pruned/{job}"
+
+
 def prune_record(job: str, day: str) -> str:
     """What was removed of a job on a day, and by which policy."""
-    return f"pruned/{job}/{day}.json"
+    return f"{prunes(job)}/{day}.json"
 
 
 def pruning(job: str) -> str:
@@ -325,13 +330,17 @@ def release_kept(job: str, number: int) -> str:
 
 
 def release_wheel(digest: str) -> str:
-    """Where the wheel of a release waits to be installed. No job's name begins with _."""
-    return f"releases/_wheels/{digest[:16]}"
+    """Where the wheel of a release waits to be installed. No model's name begins with a dot."""
+    return f"models/.wheels/{digest[:16]}"
 
 
-# One at a time: whoever comes next finds what a kill left here.
-RELEASE_STAGING = "releases/.staging"
+# One at a time: whoever comes next finds what a kill left here, and completes it unasked. So it lies where only those
+# may write who may install.
+RELEASE_STAGING = "models/.installing"
 RELEASE_JOURNAL = f"{RELEASE_STAGING}/journal.json"
+# Where whoever may score may write: nothing here is believed.
+OLD_RELEASE_STAGING = "releases/.staging"
+OLD_RELEASE_JOURNAL = f"{OLD_RELEASE_STAGING}/journal.json"
 INSTALL_LOCK = "locks/the installation of releases.lock"
 
 

@@ -16,13 +16,12 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from tasks.core.harmless import harmless
 from tasks.core.settings import Settings
 
 RUN_FIELDS = ("job", "as_of", "run_id")
 _MORE_FIELDS = ("stage", "seconds", "rows")
 _LONGEST = 4000
-# Ends of lines, what a terminal obeys, what turns the direction of text, and what UTF-8 cannot hold.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _PLAIN = re.compile(r"[\w.:/+-]+", re.ASCII)
 
 # One record a run: the stages' threads share it, so that all see the run's name as soon as it has one.
@@ -80,9 +79,8 @@ def is_decided() -> bool:
 
 
 def one_line(text: str) -> str:
-    """The text without anything that could end a line, move a cursor or pass for another line."""
-    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-    return _UNSAFE.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), cut)
+    """The text without anything that could end a line, move a cursor or pass for another line; cut where it is long."""
+    return harmless(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
 
 
 class _OfRun(logging.Filter):

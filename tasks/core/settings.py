@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from tasks.core.errors import DefinitionError
+from tasks.core.secret_parts import masked
 
 PREFIX = "LAMPLIGHTER_"
 _ENV_FILE = ".env"
@@ -131,7 +132,7 @@ def _wrong(error: ValidationError) -> DefinitionError:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = masked(repr(value))
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tasks.core.secret_parts import masked
 from tasks.core.settings import PREFIX, Settings, environment, given_names
 
 _NONE = "\N{EN DASH}"
 # Which interpreters an installation has is its own business: any name is right.
 _OF_INTERPRETERS = f"{PREFIX}PYTHON_"
-_PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,9 @@ def _ours() -> list[Setting]:
         variable, default = _variable(name), _NONE if field.default in (None, "") else str(field.default)
         given = environment(variable)
         lines.append(
-            Setting(variable, default, field.description or "", value=given or default, is_set=given is not None)
+            Setting(
+                variable, default, field.description or "", value=masked(given or default), is_set=given is not None
+            )
         )
     return lines
 
@@ -85,7 +86,7 @@ def _of_others() -> list[Setting]:
     lines = []
     for other in _OTHERS:
         given = environment(other.variable)
-        told = "(set, not shown)" if given and other.is_secret else _PASSWORD.sub("***@", given or _NONE)
+        told = "(set, not shown)" if given and other.is_secret else masked(given or _NONE)
         lines.append(Setting(other.variable, _NONE, other.sets, value=told, is_set=given is not None))
     return lines
 

@@ -17,6 +17,8 @@ from prefect.settings import PREFECT_API_URL
 from tasks.core.definitions.automations import PREFIX
 from tasks.core.errors import DefinitionError, LamplighterError, OrchestrationError
 from tasks.core.events import TAG
+from tasks.core.secret_parts import masked, secrets_in
+from tasks.core.source.problems import mask
 
 _PAGE = 200
 
@@ -175,8 +177,11 @@ def _answering() -> Iterator[None]:
     except LamplighterError:
         raise
     except (httpx.HTTPError, RuntimeError) as error:
+        address = PREFECT_API_URL.value() or ""
+        said = mask(str(error), secrets_in(address)) or type(error).__name__
+        # Prefect's own names the address with its password, and so would a traceback.
         raise OrchestrationError(
-            f"the Prefect server at {PREFECT_API_URL.value()} did not do what it was asked: {error or type(error).__name__}",
+            f"the Prefect server at {masked(address)} did not do what it was asked: {said}",
             state="automations may be changed in part, and doing it again ends it",
             next_step="prefect config view, and when the server answers: lamplighter automations --apply",
-        ) from error
+        ) from None

@@ -30,6 +30,8 @@ from prefect.workers.process import ProcessWorker
 
 from tasks.core.definitions.deployments import BACKFILLS_AT_ONCE, QUEUES
 from tasks.core.errors import DefinitionError, OrchestrationError
+from tasks.core.secret_parts import masked, secrets_in
+from tasks.core.source.problems import mask
 
 _MOST_FOUND = 200
 _SOON = timedelta(seconds=10)
@@ -57,7 +59,8 @@ def deploy(
     try:
         return asyncio.run(_deploy(project, pools, address, kept, prune=prune))
     except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
-        raise _refused(address, error) from error
+        # Prefect's own names the address with its password, and so would a traceback.
+        raise _refused(address, error) from None
 
 
 def server_address() -> str:
@@ -84,7 +87,7 @@ async def _deploy(
             await _put(client, flow, one, project["pull"])
             names.append(f"{flow.name}/{one['name']}")
         gone = await _gone(client, set(names), kept, prune=prune)
-    return Deployed(address, tuple(pools), tuple(names), gone)
+    return Deployed(masked(address), tuple(pools), tuple(names), gone)
 
 
 async def _ensure_pool(client: PrefectClient, name: str) -> None:
@@ -181,16 +184,19 @@ async def _ours(client: PrefectClient) -> list[Any]:
 def _refused(address: str, error: Exception) -> OrchestrationError:
     if isinstance(error, PrefectHTTPStatusError):
         code = error.response.status_code
-        said = f"refused with status {code}: {error.response.text[:300]}"
+        said = f"refused with status {code}: {mask(error.response.text[:300], secrets_in(address))}"
         next_step = (
             "set PREFECT_API_AUTH_STRING (or PREFECT_API_KEY) to what the server asks for"
             if code == httpx.codes.UNAUTHORIZED
             else ""
         )
     else:
-        said, next_step = f"did not answer: {type(error).__name__}: {error}", "see that it runs, or: lamplighter up"
+        said, next_step = (
+            f"did not answer: {type(error).__name__}: {mask(str(error), secrets_in(address))}",
+            "see that it runs, or: lamplighter up",
+        )
     return OrchestrationError(
-        f"the Prefect server at {address} {said}",
+        f"the Prefect server at {masked(address)} {said}",
         state="what was deployed until then stands",
         next_step=next_step or "mend that, then: lamplighter deploy",
     )

@@ -22,6 +22,8 @@ from tasks.core.errors import OrchestrationError
 from tasks.core.events import JOB_TAG, TAG
 from tasks.core.pruning.records import Line, Pruned
 from tasks.core.runs.late import Looked
+from tasks.core.secret_parts import masked, secrets_in
+from tasks.core.source.problems import mask
 
 _OF_JOBS = ("score", "backfill", "challenge", "monitor", "audit", "revisit", "train")
 _OF_NONE = ("deadlines", "promote", "rollback", "recall", "prune", "replay")
@@ -61,7 +63,7 @@ def prune_runs(
     `applied` are the jobs whose runs are removed. OrchestrationError where the server does not answer; what was removed
     until then stays removed.
     """
-    remove, address = set(applied), get_current_settings().api.url
+    remove, address = set(applied), get_current_settings().api.url or ""
     try:
         with get_client(sync_client=True) as client:
             return [
@@ -69,11 +71,13 @@ def prune_runs(
                 for job, some in _chosen(policies, common).items()
             ]
     except (httpx.HTTPError, PrefectHTTPStatusError, RuntimeError) as error:
+        said = mask(str(error).partition("\n")[0], secrets_in(address))
+        # Prefect's own names the address with its password, and so would a traceback.
         raise OrchestrationError(
-            f"the Prefect server at {address} did not answer: {type(error).__name__}: {str(error).splitlines()[0]}",
+            f"the Prefect server at {masked(address)} did not answer: {type(error).__name__}: {said}",
             state="what was removed until then stays removed; the lake was looked at all the same",
             next_step="look after the server, and run it again: lamplighter prune",
-        ) from error
+        ) from None
 
 
 def _chosen(policies: Mapping[str, str], common: str | None) -> dict[str, list[_Chosen]]:

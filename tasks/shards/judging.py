@@ -70,6 +70,7 @@ class _Court:
         self.stack = stack
         self.say = say
         self.key = stack.enter_context(_in_lake(candidacy, rows)) if rows else None
+        self.holder_is_broken = False
 
     def examined(self, version: ModelVersion, role: str) -> _Side:
         """The version in a process that lasts until the judgement is over."""
@@ -116,7 +117,11 @@ def _verdict(court: _Court) -> Verdict:
     theirs, alone = _production(court)
     _race([one for one in (ours, theirs) if one])
     court.say("comparing the two")
-    return _assembled(court, [load, schema, *_checks(candidacy, court.rows, ours, theirs, alone)])
+    checks = list(_checks(candidacy, court.rows, ours, theirs, alone))
+    if court.holder_is_broken:
+        # Else whoever damages a version could have any other promoted.
+        checks = [_incomparable(one, alone) if one.check == "metric" else one for one in checks]
+    return _assembled(court, [load, schema, *checks])
 
 
 def _candidate(court: _Court) -> _Side:
@@ -140,7 +145,7 @@ def _feeds(job: Job, version: ModelVersion) -> bool:
 
 
 def _production(court: _Court) -> tuple[_Side | None, str]:
-    """Production, or why there is nothing to compare with: one that is broken must not keep its successor out."""
+    """Production, or why there is nothing to compare with. One that is broken keeps its successor out until a person forces it."""
     candidacy = court.candidacy
     if candidacy.holder is None:
         return None, f"nothing is {candidacy.alias} yet, so there is nothing to compare with"
@@ -148,11 +153,17 @@ def _production(court: _Court) -> tuple[_Side | None, str]:
         side = court.examined(candidacy.registry.version(candidacy.candidate.name, candidacy.holder), "production")
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is the one to be replaced
         why = error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}"
+        court.holder_is_broken = True
     else:
         if side.examined.scores is not None:
             return side, ""
         why = "; ".join(side.examined.unfit.values())
     return None, f"version {candidacy.holder} is {candidacy.alias}, and cannot be scored any more: {why}"
+
+
+def _incomparable(check: Check, alone: str) -> Check:
+    sentence = f"{alone[:1].upper()}{alone[1:]}. Nothing says that this one is as good."
+    return check.model_copy(update={"outcome": "failed", "sentence": sentence})
 
 
 def _race(sides: list[_Side]) -> None:

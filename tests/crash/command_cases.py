@@ -75,8 +75,14 @@ def _history(world: World) -> dict[str, object]:
     return {"history": (events, registry.aliases(MODEL)), "versions": versions}
 
 
+def _without_half_events(files: Files) -> object:
+    """Every byte; but what is half written of an event goes with the next one that is written."""
+    return {key: data for key, data in files.items() if "/events/.tmp-" not in key}
+
+
 def _with_the_page_of_the_event(files: Files) -> object:
     """Every byte; but of the verdicts' pages that one alone which an event names, whatever its number: each attempt has one."""
+    files = _without_half_events(files)
     named = {name for key, data in files.items() if "/events/" in key for name in _pages_in(data)}
     told = {}
     for key, data in files.items():
@@ -88,11 +94,6 @@ def _with_the_page_of_the_event(files: Files) -> object:
 
 def _pages_in(data: bytes) -> list[str]:
     return [found.group() for found in _VERDICT_PAGE.finditer(data.decode())]
-
-
-def _without_half_events(files: Files) -> object:
-    """Every byte; but what is half written of an event goes with the next one that is written."""
-    return {key: data for key, data in files.items() if "/events/.tmp-" not in key}
 
 
 def _candidate(world: World) -> Candidate:

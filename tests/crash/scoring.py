@@ -4,6 +4,7 @@ import datetime as dt
 import inspect
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from tests.flows.estimating import CBPE, add_estimating_version
 Tables = dict[str, dict[str, object]]
 
 _LATEST = "latest"
+_HALF_A_PAGE = re.compile(r"reports/(\w+/)?\.tmp-")
 _TABLES = (*layout.TABLES, layout.SHADOW, layout.CHALLENGERS, _LATEST)
 _OF_TIME = ("timings", "started_at", "finished_at", "peak_memory_bytes", "digest")
 
@@ -199,9 +201,12 @@ class ScoreBench:
         }
 
     def _files(self) -> set[str]:
-        """Every file and folder of the lake, hidden ones too; but what a challenger's attempt leaves to the next one."""
+        """Every file and folder of the lake, hidden ones too.
+
+        But what a challenger's attempt leaves to the next one, and of pages what is half written: it goes with the next run.
+        """
         found = (str(path.relative_to(self.lake_root)) for path in self.lake_root.rglob("*"))
-        return {path for path in found if "/challenger/staged" not in path}
+        return {path for path in found if "/challenger/staged" not in path and not _HALF_A_PAGE.match(path)}
 
 
 def score_forked(

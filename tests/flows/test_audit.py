@@ -13,6 +13,7 @@ from tasks.core.auditing import keeping, rescoring
 from tasks.core.auditing.concluding import record_of
 from tasks.core.errors import Differs, WorkerError
 from tasks.core.models.registry import Registry
+from tasks.core.runs.recalling.recalls import Recall
 from tasks.core.runs.run import load_manifest, write_manifest
 from tasks.core.workers import Workers
 from tests.audit_scenes import (
@@ -357,6 +358,27 @@ def test_a_recalled_version_is_audited_all_the_same(world, here):
     Registry(world.lake).recall("readings", 1, at=AT, actor="test", reason="a test")
     record = audited(world)
     assert (record.findings, record.rows_compared) == ((), sum(SCORED.values()))
+
+
+def test_a_history_without_its_end_is_found_by_the_record_of_a_recall(world, here):
+    """Without it the version could score and be promoted again, and nobody would know."""
+    registry = Registry(world.lake)
+    event = registry.recall("readings", 1, at=AT, actor="test", reason="a test")
+    record = Recall(model="readings", version=1, at=AT)
+    world.lake.write_bytes(layout.recall_record("readings", 1), record.model_dump_json().encode())
+    assert audited(world).findings == ()
+    world.lake.path(f"models/readings/events/{event.sequence:06d}.json").unlink()
+    (found,) = audited(world).findings
+    assert (found.link, found.what, found.found) == ("model", "that version 1 was recalled", "not in the history")
+    assert found.next_step.startswith("restore models/readings/events/ from a backup")
+
+
+def test_a_gap_in_a_history_is_a_finding(world, here):
+    Registry(world.lake).recall("readings", 1, at=AT, actor="test", reason="a test")
+    world.lake.path("models/readings/events/000001.json").unlink()
+    (found,) = audited(world).findings
+    assert (found.link, found.what) == ("model", "the history")
+    assert "000001.json must be" in found.found
 
 
 def test_a_superseded_partition_that_was_damaged_is_a_note(world):

@@ -188,16 +188,23 @@ def test_an_alias_that_nobody_holds_is_taken_with_one_s_own_figures(judged):
     assert aliases(judged) == {"production": PRODUCTION, "challenger": BETTER}
 
 
-def test_production_that_does_not_load_any_more_does_not_keep_its_successor_out(judged):
+def test_production_that_does_not_load_any_more_lets_its_successor_in_by_force_alone(judged):
+    """Or whoever damages it could have any version promoted."""
     model = judged.lake.root / f"models/readings/versions/{PRODUCTION:04d}/model.joblib"
     model.write_bytes(b"!" + model.read_bytes()[1:])
 
-    state = promoted(judged, BETTER)
+    refused = promoted(judged, BETTER)
+
+    assert refused.name == "Blocked"
+    assert aliases(judged)["production"] == PRODUCTION
+    assert "restore version 2, which is damaged, from a backup, or, if it must be this one: " in refused.message
+
+    state = promoted(judged, BETTER, force=True)
 
     assert state.name == "Promoted"
     (metric,) = [one for one in state.result().verdict.checks if one.check == "metric"]
-    assert metric.outcome == "not judged"
-    assert "version 2 is production, and cannot be scored any more: " in metric.sentence
+    assert (metric.outcome, metric.production) == ("failed", None)
+    assert "Version 2 is production, and cannot be scored any more: " in metric.sentence
     assert "SHA-256" in metric.sentence
 
 

@@ -100,6 +100,39 @@ def test_release_scores_the_whole_window_again_under_the_mended_suite(world):
     assert len(world.table("quarantine")) == 0
 
 
+def test_a_terminal_obeys_no_value_and_forges_no_line(world):
+    evil = "\x1b]0;owned\x07\x1b[2J\nlamplighter: forged \u202e\u061c:bomb: [red]b[/red]"
+    rows = rows_with({3: evil})
+    rows.loc[3, "sensor"] = f"k{evil}"
+    world.write_rows(rows)
+    world.write_suite(known_kind("hot", "cold"))
+    world.score()
+
+    said = command().stdout
+
+    assert said.replace("\n", "").isprintable()
+    assert not [line for line in said.splitlines() if line.startswith("lamplighter")]
+    # The table wraps its cells between words.
+    for word in (r"\x1b]0;owned\x07\x1b[2J\nlamplighter:", r"\u202e\u061c:bomb:", "[red]b[/red]"):
+        assert said.count(word) == 3, word
+    # The table itself has the value as it came; so has JSON, by its own escapes.
+    assert world.table("quarantine")["kind"].tolist() == [evil]
+    assert json.loads(command("--json").stdout)["reasons"][0]["examples"][0]["value"] == evil
+
+
+def test_a_value_of_a_megabyte_stands_whole_in_its_row_and_nowhere_else(world):
+    long = "x" * 1_000_000
+    world.write_rows(rows_with(dict.fromkeys(range(3), long)))
+    world.write_suite(known_kind("hot", "cold"))
+    assert world.score().name == "Published"
+
+    assert set(world.table("quarantine")["kind"]) == {long}
+    assert world.published().suite.expectations[0].examples == ("x" * 200 + "...",) * 3
+    written = {str(path): path.stat().st_size for path in (world.folder / "lake").rglob("*") if path.is_file()}
+    assert {path: size for path, size in written.items() if size > 900_000 and not path.endswith(".parquet")} == {}
+    assert len(command().stdout) < 10_000
+
+
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_release_without_a_reason_changes_nothing(world, reason):
     world.write_rows(rows_with({3: "tepid"}))

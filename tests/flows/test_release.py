@@ -374,7 +374,7 @@ def test_with_another_lamplighter_its_wheel_is_laid_ready(home, here, install, m
 
     code, _, err = install(home.first)
 
-    (wheel,) = (here.folder / "lake/releases/_wheels").rglob("*.whl")
+    (wheel,) = (here.folder / "lake/models/.wheels").rglob("*.whl")
     assert (code, f"pip install --no-deps --force-reinstall {wheel}" in err) == (3, True)
     assert wheel.read_bytes() == next(each for name, each in contents(home.first).items() if name.endswith(".whl"))
     assert "--require-hashes -r" in err
@@ -457,13 +457,15 @@ def test_somebody_who_packs_it_anew_gets_no_further(home, here, install):
         (packed(files | {"project/flows/score.py": b"evil"}, modules=["flows"]), "holds a package 'flows'"),
         (packed(files | {"project/os.py": b"evil"}, modules=["os"]), "holds a package 'os'"),
         (packed(files | {"elsewhere/x": b""}), "holds 'elsewhere/x', which is no part of a release"),
+        (packed(files | {"project/.env": b""}), "holds 'project/.env', and no file of a job is hidden"),
+        (packed(files | {"project/own/.git/a.py": b""}, modules=["own"]), "and no file of a job is hidden"),
         (packed(files | {"model/more": b""}), "does not name the files that the release carries"),
         (packed(files, model=manifest["model"] | {"digest": "0" * 64}), "does not name the files"),
         (packed(files, code=manifest["code"] | {"digest": "0" * 64}), "was made by Lamplighter"),
     ):
         code, _, err = install(changed)
         assert (code, said in err) == (3, True), err
-    assert not [key for key in state(here) if "_wheels" not in key]
+    assert not [key for key in state(here) if "/.wheels/" not in key]
 
 
 def test_a_model_that_is_no_longer_what_was_registered(home, here, install):
@@ -574,6 +576,61 @@ def test_what_somebody_else_did_meanwhile_undoes_it(home, here, install):
     assert (code, "somebody else moved it" in err or "names none" in err) == (3, True)
     assert {key: one for key, one in visible(here).items() if key in before} == before
     assert aliases_in(registry.history("readings")) == {}
+
+
+def test_who_may_write_the_lake_and_no_models_plants_no_installation(home, here, install):
+    """A release and a journal in its best form, at the place of before: nothing of it is done, and it is said."""
+    install(home.first)
+    before = state(here)
+    place = Place(here.lake, Lake(here.folder))
+    plan, _ = _decided(place, home.second)
+    begin(place, plan)
+    here.lake.remove(layout.release_kept("readings", 2))
+    (here.folder / "lake" / layout.RELEASE_STAGING).rename(here.folder / "lake" / layout.OLD_RELEASE_STAGING)
+
+    for content in (home.first, home.second):
+        code, _, err = install(content, "--force", "--reason", "for good")
+        assert (code, "nothing of it is followed" in err, err.count("\n")) == (3, True, 1)
+    here.lake.remove(layout.OLD_RELEASE_STAGING)
+    assert state(here) == before
+
+
+def test_what_completes_by_itself_lies_with_the_models_and_is_none(here):
+    for key in (layout.RELEASE_JOURNAL, f"{layout.release_wheel('0' * 64)}/x.whl"):
+        assert key.startswith("models/.")
+        here.lake.write_bytes(key, b"x")
+    assert Registry(here.lake).names() == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"digest": "0" * 64}, {"files": {".git/hooks/pre-commit": "0" * 64}}, {"before": {".env": None}}]
+)
+def test_a_journal_of_another_release_changes_nothing(home, here, install, wrong):
+    place = Place(here.lake, Lake(here.folder))
+    plan, _ = _decided(place, home.first)
+    (here.folder / ".env").write_text("COLOUR=red\n")
+    begin(place, plan.model_copy(update=wrong))
+    before = state(here)
+
+    code, _, err = install(home.first)
+
+    assert (code, "is not the journal of the release" in err) == (1, True)
+    assert state(here) == before
+
+
+def test_a_file_that_was_kept_and_changed_since_does_not_come_back(home, here, install):
+    install(home.first)
+    place = Place(here.lake, Lake(here.folder))
+    plan, _ = _decided(place, home.second)
+    begin(place, plan)
+    job = "deployments/jobs/readings.yaml"
+    here.lake.write_bytes(f"{layout.release_kept('readings', 2)}/{job}", b"evil: true")
+    Registry(here.lake).drop_alias("readings", "production", at=_now(), actor="bob", reason="stop")
+
+    code, _, err = install(home.second, "--force", "--reason", "for good")
+
+    assert (code, f"{job} was changed" in err) == (1, True)
+    assert "evil" not in (here.folder / job).read_text()
 
 
 def test_of_two_at_once_the_second_is_refused(home, here, install):

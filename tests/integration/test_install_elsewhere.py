@@ -152,7 +152,7 @@ def test_two_at_once_end_as_one(release, elsewhere, tmp_path):
     assert codes in ([0, 0], [0, 1]), done.stdout + done.stderr
     assert (machine.folder / "lake/releases/readings/0001.json").exists()
     assert [path.name for path in (machine.folder / "lake/models/readings/versions").iterdir()] == ["0001"]
-    assert not (machine.folder / "lake/releases/.staging").exists()
+    assert not (machine.folder / "lake/models/.installing").exists()
     machine.does(one)
 
 

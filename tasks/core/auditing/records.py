@@ -135,7 +135,8 @@ class AuditRecord(Record):
         """In one short sentence, how it stands."""
         if self.findings_count:
             return f"{self.job}: {_plural(self.findings_count, 'break')} in what readers see or in its records."
-        return f"{self.job}: what readers see is what the records say."
+        whole = f", but of {_plural(len(self.left_out), 'window')} nothing can be said" if self.left_out else ""
+        return f"{self.job}: what readers see is what the records say{whole}."
 
     @property
     def sentence(self) -> str:

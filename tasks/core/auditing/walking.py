@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tasks.core import layout
-from tasks.core.auditing import chain, versions
+from tasks.core.auditing import chain, histories, versions
 from tasks.core.auditing.aside import notes_of
 from tasks.core.auditing.chain import Checked
 from tasks.core.auditing.mending import UNREADABLE
@@ -13,7 +13,7 @@ from tasks.core.auditing.records import Apart, Finding
 from tasks.core.auditing.versions import Version
 from tasks.core.errors import DefinitionError, LamplighterError
 from tasks.core.runs.manifest import Manifest
-from tasks.core.storage import Folder
+from tasks.core.storage import Folder, Lake
 
 _ATTEMPTS = 3
 _AS_OF = "as_of="
@@ -27,6 +27,7 @@ class Walked:
         self.windows: list[Checked] = []
         self.versions: list[Version] = []
         self.left_out: list[Apart] = []
+        self.histories: list[Finding] = []
         self.strays: list[Finding] = []
         self.notes: list[str] = []
 
@@ -38,11 +39,11 @@ class Walked:
     def findings(self) -> list[Finding]:
         of_versions = [each for one in self.versions for each in one.findings]
         of_windows = [each for one in self.windows for each in one.findings]
-        return [*of_versions, *of_windows, *self.strays]
+        return [*of_versions, *self.histories, *of_windows, *self.strays]
 
 
 def walk(
-    lake: Folder,
+    lake: Lake,
     job: str,
     keys: Sequence[str],
     scope: Sequence[str] = (),
@@ -65,6 +66,7 @@ def walk(
         walked.notes += notes_of(lake, job, as_of)
         tell(place, len(wanted))
     walked.versions = versions.check(lake, walked.published)
+    walked.histories = histories.check(lake, [one.model.name for one in walked.published])
     if not scope:
         walked.strays = _strays(lake, job)
     if unsealed := sum(one.unsealed for one in walked.windows):

@@ -18,11 +18,12 @@ from tasks.core import own_code
 from tasks.core.definitions.binds import binds_of
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.operation import Defaults, Operation, Ownership
-from tasks.core.definitions.source import SqlSource, holds_secret
+from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.terms import Queried
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, JobError, LakeError, SuiteError
 from tasks.core.rows.digest import digest_json
+from tasks.core.secret_parts import holds_secret
 from tasks.core.storage import Folder
 
 JOBS = "deployments/jobs"

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks.core.definitions.terms import Definition, Queried
-
-_SECRET_PARAMETER = re.compile(
-    r"(?:pass(?!file)|pwd|secret|token|credential|(?:access|api|private)_?key)\w*\s*=", re.IGNORECASE
-)
-
-
-def holds_secret(address: str) -> bool:
-    """Whether an address names a user with a password, or a parameter that is one."""
-    user_info = (address.partition("://")[2] or address).rpartition("@")[0]
-    return ":" in user_info or _SECRET_PARAMETER.search(address) is not None
+from tasks.core.secret_parts import holds_secret
 
 
 class Addressed(Definition):

@@ -63,11 +63,8 @@ def check_probe(candidate: Candidate) -> None:
         ("the probe rows", candidate.probe, signature.inputs.arrow_schema),
         ("the probe's expected outputs", candidate.expected, signature.output_schema),
     ):
-        wrong = [
-            f"'{field.name}' ({type_name(field.type)})"
-            for field in schema
-            if field.name not in table.column_names or not table.schema.field(field.name).type.equals(field.type)
-        ]
+        types = dict(zip(table.schema.names, table.schema.types, strict=True))
+        wrong = [f"'{field.name}' ({type_name(field.type)})" for field in schema if types.get(field.name) != field.type]
         if wrong:
             raise DefinitionError(f"{what} must have the columns {', '.join(wrong)}", state="nothing was registered")
     if nulls := [name for name in signature.outputs if candidate.expected[name].null_count]:

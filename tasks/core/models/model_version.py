@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -79,7 +80,7 @@ class InputSchema(Definition):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        if twice := sorted({name for name in self.names if self.names.count(name) > 1}):
+        if twice := sorted(name for name, count in Counter(self.names).items() if count > 1):
             raise ValueError(f"inputs stand twice: {twice}")
         return self
 

@@ -95,6 +95,7 @@ def _clear(scope: Scope) -> None:
     for name in scope.lake.names(folder):
         scope.lake.remove(f"{folder}/{name}")
     scope.lake.remove_empty(folder)
+    scope.lake.sweep(layout.prunes(scope.name))
 
 
 # --- What is said of it, and written down

@@ -161,6 +161,9 @@ def _check_members(manifest: ReleaseManifest, where: str) -> None:
     folders = (f"{WHEEL}/", f"{MODEL}/", f"{PROJECT}/")
     if strange := [name for name in manifest.files if name not in known and not name.startswith(folders)]:
         raise refused(f"{where} holds '{strange[0]}', which is no part of a release")
+    hidden = [key for key in manifest.under(PROJECT) if any(part.startswith(".") for part in key.split("/"))]
+    if hidden:
+        raise refused(f"{where} holds '{PROJECT}/{hidden[0]}', and no file of a job is hidden")
     if missing := {ROWS, SCORES} - set(manifest.files):
         raise refused(f"{where} lacks {min(missing)}")
     wheels = manifest.under(WHEEL)

@@ -15,7 +15,15 @@ from pydantic import JsonValue
 
 from tasks.core import layout, own_code, own_modules, provenance
 from tasks.core.definitions.project import JOBS, SUITES, Definition, Project
-from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterError, NothingToDo, ReleaseRefused
+from tasks.core.errors import (
+    Blocked,
+    DefinitionError,
+    LakeCorrupt,
+    LakeError,
+    LamplighterError,
+    NothingToDo,
+    ReleaseRefused,
+)
 from tasks.core.models.model_events import ROLLED_BACK_FROM, recalled_in, withdrawn
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
@@ -25,6 +33,7 @@ from tasks.core.releasing.contents import LOCK, PROJECT, ReleaseManifest
 from tasks.core.releasing.making import project_keys
 from tasks.core.releasing.records import Installation, Installed
 from tasks.core.releasing.staged import Staged, model_manifest, restage
+from tasks.core.rows.digest import digest_bytes
 from tasks.core.storage import ABANDONED_SECONDS, Lake
 
 _UNCHANGED = "nothing was changed"
@@ -164,9 +173,11 @@ def complete(place: Place, plan: Installation, staged: Staged) -> Installed:
 
 def complete_cut_short(place: Place) -> Installed | None:
     """Completes an installation that was killed after it was decided; what was killed before is swept away."""
+    _refuse_old_journal(place.lake)
     plan = records.read_journal(place.lake)
     if plan is None:
-        place.lake.remove(layout.RELEASE_STAGING)
+        for folder in (layout.RELEASE_STAGING, layout.OLD_RELEASE_STAGING):
+            place.lake.remove(folder)
         place.lake.sweep("releases", idle_seconds=ABANDONED_SECONDS)
         for folder in (JOBS, SUITES):
             place.project.sweep(folder, idle_seconds=ABANDONED_SECONDS)
@@ -177,7 +188,31 @@ def complete_cut_short(place: Place) -> Installed | None:
             state=_UNCHANGED,
             next_step=f"LAMPLIGHTER_PROJECT={plan.project} lamplighter install ..., which completes it",
         )
-    return complete(place, plan, restage(place.lake))
+    staged = restage(place.lake)
+    _check_agrees(place.lake, plan, staged)
+    return complete(place, plan, staged)
+
+
+def _refuse_old_journal(lake: Lake) -> None:
+    """Blocked where a journal lies at the place of before: whoever may score could have written it."""
+    if lake.exists(layout.OLD_RELEASE_JOURNAL):
+        raise Blocked(
+            f"{lake.path(layout.OLD_RELEASE_JOURNAL)} says that an installation was cut short. An earlier Lamplighter left it, "
+            "or somebody who may write there and may not install: nothing of it is followed",
+            state=_UNCHANGED,
+            next_step="see that the job's files and `lamplighter history MODEL` are as they should be (releases/JOB/kept/ "
+            f"has what the files were), remove {lake.path(layout.OLD_RELEASE_STAGING)}, and install the release again",
+        )
+
+
+def _check_agrees(lake: Lake, plan: Installation, staged: Staged) -> None:
+    """LakeCorrupt where the journal would change other files than the release beside it brings."""
+    if (plan.digest, plan.files) != (staged.digest, staged.project_files) or not set(plan.before) <= set(plan.files):
+        raise LakeCorrupt(
+            f"{lake.path(layout.RELEASE_JOURNAL)} is not the journal of the release that is unpacked beside it",
+            state=_UNCHANGED,
+            next_step=f"remove {lake.path(layout.RELEASE_STAGING)}, and install the release again",
+        )
 
 
 def _complete(place: Place, plan: Installation, staged: Staged) -> Installed:
@@ -217,8 +252,20 @@ def _undo(place: Place, plan: Installation) -> None:
         if sha256 is None:
             place.project.remove(key)
         elif place.sha256(key) != sha256:
-            place.project.write_bytes(key, place.lake.read_bytes(f"{kept}/{key}"))
+            place.project.write_bytes(key, _kept(place.lake, f"{kept}/{key}", sha256))
     place.lake.remove(layout.RELEASE_STAGING)
+
+
+def _kept(lake: Lake, key: str, sha256: str) -> bytes:
+    """What was kept of a file: whoever may score may write there, so LakeCorrupt where it is not what it was."""
+    content = lake.read_bytes(key)
+    if digest_bytes(content) != sha256:
+        raise LakeCorrupt(
+            f"{lake.path(key)} was changed: its SHA-256 is not {sha256}, which the file in the project had",
+            state="the alias is as it was; of the job's files some are those of the release",
+            next_step="restore it from a backup, then install again",
+        )
+    return content
 
 
 def _evidence(plan: Installation) -> dict[str, JsonValue]:

@@ -11,6 +11,7 @@ from dotenv import dotenv_values
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.source import Addressed
 from tasks.core.errors import DefinitionError
+from tasks.core.secret_parts import is_telling, secrets_in, stands_in_text
 from tasks.core.settings import environment
 from tasks.core.storage import Folder
 
@@ -37,14 +38,25 @@ def known_secrets(job: Job, folders: Iterable[Folder]) -> dict[str, str]:
 def refuse_secrets(files: Mapping[str, bytes], secrets: Mapping[str, str]) -> None:
     """DefinitionError names the file in which a secret stands; never the secret."""
     for name, content in files.items():
+        text = content.decode("utf-8", "replace")
         for variable, value in secrets.items():
             if value.encode() in content:
                 raise _holds(name, f"the value of {variable}")
-        text = content.decode("utf-8", "replace")
+            if any(_stands_alone(part, text) for part in secrets_in(value)):
+                raise _holds(name, f"a secret of {variable}")
         if _ADDRESS.search(text):
             raise _holds(name, "an address with a password")
         if _KEY.search(text):
             raise _holds(name, "a private key")
+        if stands_in_text(text):
+            raise _holds(name, "what looks like a password, a token or a key")
+
+
+def _stands_alone(secret: str, text: str) -> bool:
+    """A password is often a word, and then stands in a longer one, or by itself, by chance."""
+    if len(secret) < _SHORTEST or not is_telling(secret):
+        return False
+    return re.search(rf"(?<!\w){re.escape(secret)}(?!\w)", text) is not None
 
 
 def _holds(name: str, what: str) -> DefinitionError:

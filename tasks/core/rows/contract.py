@@ -33,7 +33,7 @@ def predictions_schema(job: Job) -> pa.Schema:
 def quarantine_schema(job: Job) -> pa.Schema:
     """The row as it was pulled, in its declared types, with its window, its run and all its reasons."""
     fields: list[pa.Field[Any]] = [
-        *(job.arrow_schema.field(name) for name in job.columns),
+        *job.arrow_schema,
         pa.field("window_start", INSTANT),
         pa.field("run_id", pa.string()),
         pa.field("reasons", pa.list_(REASON_TYPE)),

@@ -22,7 +22,9 @@ REASON_TYPE = pa.struct([(name, pa.string()) for name in ("kind", "rule", "colum
 # What a stage hands on of the rows that it took out: `row` is the row's position in the snapshot.
 REJECTS_SCHEMA = pa.schema([pa.field("row", pa.int64(), nullable=False), pa.field("reason", REASON_TYPE)])
 
-_LONGEST_VALUE = 200
+# So much of a value is recorded as an example of what is wrong: the row itself has the whole of it.
+LONGEST_VALUE = 200
+ELLIPSIS = "..."
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,13 @@ class Reason:
     message: str
 
     def __post_init__(self) -> None:
-        if self.value is not None and len(self.value) > _LONGEST_VALUE:
-            object.__setattr__(self, "value", f"{self.value[:_LONGEST_VALUE]}...")
+        if self.value is not None:
+            object.__setattr__(self, "value", cut_value(self.value))
+
+
+def cut_value(text: str, longest: int = LONGEST_VALUE) -> str:
+    """As much of a value as is recorded, with an ellipsis where more of it was left out."""
+    return text if len(text) <= longest else f"{text[:longest]}{ELLIPSIS}"
 
 
 def rejects_table(rows: list[tuple[int, Reason]]) -> pa.Table:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from tasks.core import layout
 from tasks.core.records import Record, parse_record
@@ -42,10 +42,10 @@ class WindowRecord(Record):
 class RowCounts(Record):
     """Rows by fate: pulled = scored + quarantined + duplicates."""
 
-    pulled: int = 0
-    scored: int = 0
-    quarantined: int = 0
-    duplicates: int = 0
+    pulled: NonNegativeInt = 0
+    scored: NonNegativeInt = 0
+    quarantined: NonNegativeInt = 0
+    duplicates: NonNegativeInt = 0
 
     @property
     def quarantine_share(self) -> float:

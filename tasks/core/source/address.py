@@ -9,8 +9,9 @@ from pydantic import SecretStr
 
 from tasks.core.definitions.source import Addressed
 from tasks.core.errors import DefinitionError
+from tasks.core.secret_parts import secrets_in
 from tasks.core.settings import environment
-from tasks.core.source.problems import mask, mask_quoted, secrets_in, whole_address
+from tasks.core.source.problems import mask, mask_quoted, whole_address
 
 BlockReader = Callable[[str], str]
 

@@ -187,14 +187,16 @@ def _open_parquet(place: _Place, path: str, request: _Request) -> tuple[list[str
     names = [*found.names, *(name for name in constants if name not in found.names)]
     check_columns(names, request.columns.names, where=path, may_lack=request.may_lack)
     # A dataset takes no name twice, not even of columns that nobody asks for.
-    asked_for = pa.schema([field for field in found if field.name in request.columns.names])
+    asked = set(request.columns.names)
+    asked_for = pa.schema([field for field in found if field.name in asked])
 
     def dataset() -> Any:
         return pyarrow.dataset.dataset(path, schema=asked_for, filesystem=place.system, format="parquet")
 
     opened = _guarded(path, dataset)
     pushed = _pushed_down(opened.schema, request)
-    wanted = [name for name in request.columns.names if name in opened.schema.names]
+    there = set(opened.schema.names)
+    wanted = [name for name in request.columns.names if name in there]
 
     def scan() -> Batches:
         return _row_groups(opened, place, path, pushed, wanted, request.batch_rows)

@@ -17,11 +17,6 @@ T = TypeVar("T")
 _NOTHING_CHANGED = "nothing was published"
 _FIRST_DELAY_SECONDS, _LONGEST_DELAY_SECONDS = 0.5, 60.0
 _SHORTEST_MASKED = 4
-_SECRET_PARAMETER = re.compile(
-    r"(?:pass|pwd|secret|token|key|credential)\w*\s*=\s*('(?:[^'\\]|\\.)*'|[^&;\s]+)", re.IGNORECASE
-)
-# user:password@account/database too, as some drivers have it.
-_USER_INFO = re.compile(r"(?:://|^(?!.*://))[^/?#=]*?:(.*)@")
 
 _sleep: Callable[[float], None] = time.sleep
 
@@ -94,13 +89,6 @@ def mask_quoted(message: str, secrets: list[str]) -> str:
     within = " ".join(secrets)
     message = in_quotes.sub(lambda found: '"***"' if found[2] and found[2] in within else found[0], message)
     return mask(message, secrets)
-
-
-def secrets_in(address: str) -> list[str]:
-    """The passwords, tokens and keys in an address, as written and as a driver reads them."""
-    found = [*_USER_INFO.findall(address), *_SECRET_PARAMETER.findall(address)]
-    found = [secret.strip("'") for secret in found]
-    return list(dict.fromkeys([*found, *map(unquote, found)]))
 
 
 def whole_address(address: str) -> list[str]:

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager
 import pyarrow as pa
 
 from tasks.core.definitions.binds import Bound
-from tasks.core.definitions.source import SqlSource, holds_secret
+from tasks.core.definitions.source import SqlSource
 from tasks.core.errors import DefinitionError
+from tasks.core.secret_parts import holds_secret
 from tasks.core.source.adbc import open_adbc
 from tasks.core.source.address import Address, BlockReader, address_of
 from tasks.core.source.local import existing_path

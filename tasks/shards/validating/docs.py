@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any, cast
 
+from tasks.core.harmless import harmless, harmless_lines
 from tasks.shards.validating import gx
 from tasks.shards.validating.outcome import ExpectationOutcome, SuiteResult
 
@@ -25,8 +26,9 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
     )
     from great_expectations.render.renderer import ValidationResultsPageRenderer  # noqa: PLC0415
 
-    told = copy.deepcopy(dict(result.gx_json))
+    told: dict[str, Any] = _each_text(dict(result.gx_json), harmless_lines)
     for one, outcome in zip(told["results"], result.results, strict=True):
+        one["result"] = _each_text(one["result"], harmless)
         _tell(one["expectation_config"], outcome)
         if trace := one["exception_info"].get("exception_traceback"):
             # GX escapes an error's message, not its trace, which may repeat a value of the data.
@@ -39,6 +41,15 @@ def render_data_docs(result: SuiteResult, title: str) -> str:
             _escape_name(section)
         html = _view().render(document, title=title)
     return _SITE_LINK.sub(r"\1", _badges(html))
+
+
+def _each_text(told: Any, change: Callable[[str], str]) -> Any:
+    """A copy of what was told in which every text is changed: names, values, and sentences of the suite's own."""
+    if isinstance(told, dict):
+        return {change(key): _each_text(item, change) for key, item in told.items()}
+    if isinstance(told, list):
+        return [_each_text(item, change) for item in told]
+    return change(told) if isinstance(told, str) else told
 
 
 def _tell(config: dict[str, Any], outcome: ExpectationOutcome) -> None:

@@ -9,11 +9,10 @@ import pyarrow as pa
 import pyarrow.compute
 
 from tasks.core.rows.digest import Column
-from tasks.core.rows.reasons import REASON_TYPE, REJECTS_SCHEMA
+from tasks.core.rows.reasons import ELLIPSIS, LONGEST_VALUE, REASON_TYPE, REJECTS_SCHEMA
 from tasks.shards.validating.frames import Ordinals, View, texts
 from tasks.shards.validating.outcome import ExpectationSpec
 
-_LONGEST_VALUE = 200
 # The stubs of pyarrow.compute know few of the shapes that its functions take.
 _compute: Any = pyarrow.compute
 _pa: Any = pa
@@ -46,10 +45,10 @@ def _repeat(text: str, count: int) -> Column:
 
 def _cut(values: Column) -> Column:
     longest = _compute.max(_compute.utf8_length(values)).as_py()
-    if longest is None or longest <= _LONGEST_VALUE:
+    if longest is None or longest <= LONGEST_VALUE:
         return values
-    cut = _joined("", _compute.utf8_slice_codeunits(values, 0, _LONGEST_VALUE), pa.scalar("..."))
-    whole: Column = _compute.if_else(_compute.greater(_compute.utf8_length(values), _LONGEST_VALUE), cut, values)
+    cut = _joined("", _compute.utf8_slice_codeunits(values, 0, LONGEST_VALUE), pa.scalar(ELLIPSIS))
+    whole: Column = _compute.if_else(_compute.greater(_compute.utf8_length(values), LONGEST_VALUE), cut, values)
     return whole
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tasks.core.errors import SuiteError
+from tasks.core.rows.reasons import cut_value
 from tasks.shards.validating import catalogue, graph
 from tasks.shards.validating.explain import rejects_of
 from tasks.shards.validating.frames import As, Mask, Ordinals, View, is_vectorised, tick_of
@@ -219,11 +220,11 @@ def _marked(chosen: Ordinals, standing_for: Ordinals) -> Mask:
 
 
 def examples_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[tuple[int, Any]]:
-    """Ordinal and value of some rows, the value in the shape that GX gives it."""
+    """Ordinal and value of some rows, the value in the shape that GX gives it, and no longer than a reason's."""
     if not len(positions):
         return []
     ordinals = view.rows[positions].tolist()
-    columns = {name: view.array(name).take(positions).to_pylist() for name in spec.columns}
+    columns = {name: [_cut(value) for value in view.array(name).take(positions).to_pylist()] for name in spec.columns}
     if len(columns) > 1:
         # As in a data frame; GX sorts examples, and None does not sort.
         columns = {name: [math.nan if value is None else value for value in values] for name, values in columns.items()}
@@ -234,3 +235,7 @@ def examples_of(spec: ExpectationSpec, view: View, positions: Ordinals) -> list[
         return list(zip(ordinals, next(iter(columns.values())), strict=True))
     records = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
     return list(zip(ordinals, records, strict=True))
+
+
+def _cut(value: Any) -> Any:
+    return cut_value(value) if isinstance(value, str) else value

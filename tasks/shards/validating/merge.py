@@ -7,11 +7,12 @@ import math
 import operator
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tasks.core.rows.reasons import cut_value
 from tasks.shards.validating import graph, gx
 from tasks.shards.validating.frames import empty_frame
 from tasks.shards.validating.outcome import (
@@ -25,6 +26,9 @@ from tasks.shards.validating.outcome import (
     Tally,
     WholeMeasure,
 )
+
+# Of an observed value, which may be a list of them, and of an error, which may repeat one.
+_LONGEST_OBSERVED, _LONGEST_ERROR, _LONGEST_TRACE = 2_000, 2_000, 10_000
 
 
 def conclude(suite: Suite, measures: Iterable[BatchMeasure], whole: WholeMeasure | None = None) -> SuiteResult:
@@ -179,7 +183,11 @@ def _raised(expectation: Any, message: str, trace: str) -> Any:
     from great_expectations.core.expectation_validation_result import ExpectationValidationResult  # noqa: PLC0415
     from great_expectations.validator.exception_info import ExceptionInfo  # noqa: PLC0415
 
-    info = ExceptionInfo(exception_traceback=trace, exception_message=message, raised_exception=True)
+    info = ExceptionInfo(
+        exception_traceback=cut_value(trace, _LONGEST_TRACE),
+        exception_message=cut_value(message, _LONGEST_ERROR),
+        raised_exception=True,
+    )
     return ExpectationValidationResult(
         success=False, exception_info=info, expectation_config=expectation.configuration, result={}
     )
@@ -204,7 +212,19 @@ def _suite_json(suite: Suite, results: list[Any]) -> dict[str, Any]:
             meta={"great_expectations_version": __version__},
         )
         # Through JSON and back: numpy's numbers are gone, and NaN is null.
-        return cast("dict[str, Any]", json.loads(json.dumps(_plain(whole.to_json_dict()), default=str)))
+        told: dict[str, Any] = json.loads(json.dumps(_plain(whole.to_json_dict()), default=str))
+    for one in told["results"]:
+        one["result"] = _with_short_values(one["result"])
+    return told
+
+
+def _with_short_values(found: Any) -> Any:
+    """What an expectation found, with its values cut as examples are."""
+    if isinstance(found, dict):
+        return {key: _with_short_values(item) for key, item in found.items()}
+    if isinstance(found, list):
+        return [_with_short_values(item) for item in found]
+    return cut_value(found) if isinstance(found, str) else found
 
 
 def _plain(value: Any) -> Any:
@@ -221,7 +241,7 @@ def _plain(value: Any) -> Any:
 
 
 def _outcome(spec: ExpectationSpec, tally: Tally, result: Any) -> ExpectationOutcome:
-    success, error = bool(result.success), tally.error or _exception(result)
+    success, error = bool(result.success), _exception(result)
     counted = spec.of_rows and error is None
     share = None
     if counted:
@@ -248,14 +268,14 @@ def _outcome(spec: ExpectationSpec, tally: Tally, result: Any) -> ExpectationOut
 
 def _exception(result: Any) -> str | None:
     info = result.exception_info or {}
-    return str(info["exception_message"]) if info.get("raised_exception") else None
+    return cut_value(str(info["exception_message"]), _LONGEST_ERROR) if info.get("raised_exception") else None
 
 
 def _observed(result: Any) -> str | None:
     value = (result.result or {}).get("observed_value")
     if value is None or (isinstance(value, float) and pd.isna(value)):
         return None
-    return str(value)
+    return cut_value(str(value), _LONGEST_OBSERVED)
 
 
 def _consequence(spec: ExpectationSpec, success: bool, tally: Tally, error: str | None) -> Consequence:

@@ -145,6 +145,8 @@ def test_the_table_tells_what_is_set_and_no_secret(monkeypatch):
     monkeypatch.setenv("LAMPLIGHTER_LAKE", "/lake")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter2")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hunter2@mlflow.example/")
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:hunter2@prefect.example/api")
+    monkeypatch.setenv("LAMPLIGHTER_PAGES_URL", "https://pages.example/x?sig=hunter2")
 
     table = {one.variable: one for one in settings_table()}
 
@@ -153,6 +155,14 @@ def test_the_table_tells_what_is_set_and_no_secret(monkeypatch):
     assert (table["LAMPLIGHTER_PROJECT"].value, table["LAMPLIGHTER_PROJECT"].is_set) == (".", False)
     assert table["MLFLOW_TRACKING_URI"].value == "https://***@mlflow.example/"
     assert "hunter2" not in repr(table)
+
+
+def test_a_setting_that_is_wrong_is_told_without_its_secret(monkeypatch):
+    monkeypatch.setenv("LAMPLIGHTER_PAGES_URL", "ftp://me:hunter2@pages.example")
+
+    with pytest.raises(DefinitionError, match=r"LAMPLIGHTER_PAGES_URL is 'ftp://\*\*\*@pages\.example'") as caught:
+        Settings()
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_mistyped_name_is_told_with_the_nearest(monkeypatch, tmp_path):

@@ -214,6 +214,48 @@ def test_long_values_are_cut_as_reasons_are():
     assert measures[0].rejects_table["reason"].to_pylist()[0]["value"] == "x" * 200 + "..."
 
 
+def test_examples_are_cut_where_they_are_taken():
+    """Rows of megabytes must not become a manifest, a result and a page of megabytes."""
+    long, other = "x" * 100_000, "y" * 100_000
+    suite = suite_of(
+        expect("column_values_to_match_regex", column="tail", regex="^N"),
+        expect("column_pair_values_to_be_equal", column_A="tail", column_B="wind"),
+        expect("select_column_values_to_be_unique_within_record", column_list=["tail", "tail"]),
+        expect("column_values_to_be_unique", column="tail"),
+        expect("column_distinct_values_to_be_in_set", column="tail", value_set=["N"]),
+        expect("column_most_common_value_to_be_in_set", column="tail", value_set=["N"]),
+    )
+    parts = [table(tail=[long, "short"], wind=[1.0, 2.0]), table(tail=[other, long], wind=[3.0, 4.0])]
+    result, measures, _ = run(suite, *parts)
+
+    cut, other_cut = "x" * 200 + "...", "y" * 200 + "..."
+    by_regex = result.results[0]
+    # In the order of the table, over the batches; a value that fits stays as it is.
+    assert by_regex.examples == (cut, "short", other_cut, cut)
+    assert by_regex.unexpected_count == 4
+    assert measures[0].tallies[1].examples == [(0, (cut, 1.0)), (1, ("short", 2.0))]
+    assert result.results[3].examples == (cut, cut)
+    assert all(not one.success for one in result.results)
+    assert result.gx_json["results"][0]["result"]["partial_unexpected_list"] == [cut, "short", other_cut, cut]
+    assert len(json.dumps(result.gx_json)) < 40_000
+    assert max(len(one.sentence) + len(one.observed or "") for one in result.results) < 5_000
+    assert max(len(pickle.dumps(one.tallies)) for one in measures) < 10_000
+
+
+def test_an_error_that_repeats_a_value_is_cut(monkeypatch):
+    suite = suite_of(expect("column_values_to_match_regex", column="tail", regex="^N"))
+
+    def failing(*_args, **_kwargs):
+        raise ValueError("x" * 1_000_000)
+
+    monkeypatch.setattr("tasks.shards.validating.graph.mask_metric", failing)
+    result, _, _ = run(suite, table(tail=["a"]))
+
+    assert result.results[0].exception.startswith("ValueError: xxx")
+    assert result.results[0].consequence == "blocks"
+    assert len(json.dumps([result.gx_json, result.results[0].exception, result.results[0].sentence])) < 40_000
+
+
 def test_measures_and_results_cross_processes_and_json():
     suite = suite_of(
         expect("column_values_to_be_between", **QUARANTINE, column="wind", max_value=1),

@@ -98,3 +98,19 @@ def test_a_column_is_called_what_it_is_called():
     found = Parts(page_of(pa.table({name: [1.0]}), {"column_to_exist": {"column": name}}))
     assert found.text.count(name) >= 2
     assert "R&amp;D" not in found.text
+
+
+def test_no_value_turns_the_text_around_it_or_speaks_to_a_terminal():
+    """Whoever reads the page in a terminal, or copies of it, gets what is written there."""
+    evil = "\x1b]0;owned\x07 \u202eevil\u061c\u2066 \x9b31m"
+    table = pa.table({evil: [evil, None], "n": [1.0, 2.0]})
+    page = page_of(
+        table,
+        {
+            "column_values_to_be_in_set": {"column": evil, "value_set": [evil + "x"]},
+            "column_distinct_values_to_be_in_set": {"column": evil, "value_set": ["y"]},
+            "column_value_lengths_to_be_between": {"column": evil, "max_value": 3},
+        },
+    )
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", page)
+    assert page.count(r"\x1b]0;owned\x07 \u202eevil\u061c\u2066 \x9b31m") > 3

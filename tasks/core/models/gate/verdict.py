@@ -110,6 +110,8 @@ class Verdict(Record):
                 "name windows that it has not seen as promotion.windows in the job's YAML (without that, those of a "
                 "version's own benchmark are used)"
             )
+        if any(one.check == "metric" and one.production is None for one in self.failed):
+            return f"restore version {self.production}, which is damaged, from a backup"
         return "train a better version"
 
     def __str__(self) -> str:

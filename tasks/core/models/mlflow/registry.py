@@ -14,8 +14,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.definitions.mlflow_names import MlflowAlias
 from tasks.core.errors import DefinitionError, ModelBlocked, ModelNotFound, SourceError
+from tasks.core.secret_parts import secrets_in
 from tasks.core.settings import environment, prepare_mlflow
-from tasks.core.source.problems import guarded, mask, problem, retry, secrets_in
+from tasks.core.source.problems import guarded, mask, problem, retry
 from tasks.core.storage import Lake
 
 ADDRESS = "MLFLOW_TRACKING_URI"

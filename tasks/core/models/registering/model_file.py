@@ -82,9 +82,9 @@ def refuse_unaccepted(names: Sequence[str], accepted: Collection[str]) -> None:
         )
 
 
-def allow_lines(names: Sequence[str]) -> str:
-    """What a job's YAML needs for a model that names these."""
-    return "\n".join(["model:", "  allowed_types:", *(f"    - {name}" for name in names)])
+def allow_lines(names: Sequence[str]) -> list[str]:
+    """What a job's YAML needs for a model that names these, line by line."""
+    return ["model:", "  allowed_types:", *(f"    - {name}" for name in names)]
 
 
 def _format_of(file_name: str) -> str:

@@ -140,14 +140,22 @@ def _take_out(lake: Lake, manifest: Manifest, restores: str | None, table: str) 
     aside = f"{layout.withdrawn(manifest.job, manifest.as_of, manifest.run_id)}/{table}"
     if restores is None:
         if holds(lake, partition, manifest.run_id):
-            lake.rename(partition, aside)
+            _put_aside(lake, partition, aside)
         return
     kept = f"{layout.superseded(manifest.job, manifest.as_of, restores)}/{table}"
     lake.mend_swap(kept, partition)
     if holds(lake, kept, restores):
         lake.swap(kept, partition)
     if holds(lake, kept, manifest.run_id):
-        lake.rename(kept, aside)
+        _put_aside(lake, kept, aside)
+
+
+def _put_aside(lake: Lake, folder: str, aside: str) -> None:
+    """Of what was taken out once, and put back by hand, the first copy stays: it is the one that was published."""
+    if lake.exists(aside):
+        lake.remove(folder)
+    else:
+        lake.rename(folder, aside)
 
 
 def _conclude_restored(lake: Lake, manifest: Manifest, withdrawal: Withdrawal, restores: str) -> None:

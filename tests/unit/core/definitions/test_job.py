@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.project import Project, parse_job
-from tasks.core.definitions.source import holds_secret
 from tasks.core.errors import DefinitionError, JobError, SuiteError
+from tasks.core.secret_parts import holds_secret
 from tasks.core.storage import Folder
 
 SECRET = "hunter2"

@@ -136,6 +136,26 @@ def test_no_secret_goes_along(project, monkeypatch):
         assert "abcdef123" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'login("ann", "hunter22")', "a secret of METERS_URI"),
+        (b'PASSWORD = "unknown-77"', "what looks like a password, a token or a key"),
+        (b'connect("host=db user=ann password=hunter22")', "a secret of METERS_URI"),
+        (b'connect("host=db user=ann password=another")', "what looks like a password, a token or a key"),
+    ],
+)
+def test_no_part_of_a_secret_goes_along(content, what):
+    with pytest.raises(DefinitionError, match=f"own.py holds {what}") as caught:
+        refuse_secrets({"own.py": content}, {"METERS_URI": "postgresql://ann:hunter22@db/meters"})
+    assert "hunter22" not in str(caught.value)
+
+
+def test_a_password_that_is_a_word_does_not_stop_every_release():
+    secrets = {"METERS_URI": "postgresql://postgres:postgres@db/meters", "DSN": "host=db password=p455w0rd"}
+    refuse_secrets({"own.py": b"driver = 'postgres'; xp455w0rdx = 1; password = read('DSN')"}, secrets)
+
+
 def test_names():
     assert name_from("meters", file_name("meters", "2013.07")) == "2013.07"
     for file in ("meters.tar.gz", "meters-.tar.gz", "other-1.tar.gz", "meters-1.zip"):

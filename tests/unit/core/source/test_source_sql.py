@@ -12,8 +12,9 @@ from tasks.core.definitions.source import SqlSource
 from tasks.core.definitions.window import Window, WindowSpec
 from tasks.core.errors import DefinitionError, JobError, SchemaBlocked, SourceError
 from tasks.core.rows.conform import conform
+from tasks.core.secret_parts import secrets_in
 from tasks.core.source import SourceUnavailable, open_source, problems, rebatch, retry
-from tasks.core.source.problems import mask, mask_quoted, secrets_in, whole_address
+from tasks.core.source.problems import mask, mask_quoted, whole_address
 from tasks.core.storage import Folder
 
 DAY = Window("2013-07-01", dt.datetime(2013, 7, 1, 4, tzinfo=dt.UTC), dt.datetime(2013, 7, 2, 4, tzinfo=dt.UTC))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 
 import pytest
@@ -310,6 +311,29 @@ def test_a_second_recall_of_the_same_version_changes_nothing(lake):
     recall(lake, 2, by="ben", reason="again", at=order(2).at.replace(year=2014))
 
     assert everything(lake) == before
+
+
+@pytest.mark.parametrize("has_older", [False, True])
+def test_what_somebody_put_back_is_withdrawn_again(lake, has_older):
+    """Restored from a backup, say: before, no recall and no run could take it out any more."""
+    if has_older:
+        publish(lake, "good", 1)
+    publish(lake, "bad", 2, hour=1)
+    recall(lake, 2)
+    before = everything(lake)
+    (kept,) = lake.path(layout.withdrawn(JOB, DAY, "bad")).glob("predictions/*.parquet")
+    partition = lake.path(layout.partition("predictions", JOB, DAY))
+    shutil.rmtree(partition, ignore_errors=True)
+    partition.mkdir(parents=True)
+    shutil.copy(kept, partition)
+
+    recall(lake, 2)
+
+    after = everything(lake)
+    assert {key for key in after if key.startswith("withdrawn/")} == {
+        key for key in before if key.startswith("withdrawn/")
+    }
+    assert seen(lake, "predictions") == []
 
 
 def test_the_entry_of_the_queue_is_done_once_another_run_stands_that_may_be_seen(lake):
