@@ -4,8 +4,9 @@ Names are exact wherever that is possible. Of scikit-learn's estimator packages 
 functions, and never a name reached through an attribute ('sklearn.base.os.system'): what a rule lets through must be
 a class that this very module defines.
 
-An allow-list stops code that a file brings along. It does not make a stranger's file harmless: numpy and scikit-learn
-trust the arrays inside a model. Register models that come from people you trust.
+An allow-list narrows what a file can do. It does not make a stranger's pickle safe: what is on the list was not written
+against files that lie, and numpy and scikit-learn trust the arrays inside a model. Register models that come from people
+you trust.
 """
 
 from __future__ import annotations
@@ -78,6 +79,34 @@ _EXACT: dict[str, str] = {
 }
 EXACT = frozenset(f"{module}.{name}" for module, names in _EXACT.items() for name in names.split())
 
+# What files call, rather than only hold: how the libraries above have their objects made anew. Of scikit-learn's estimators
+# none is called; an object is made empty, and gets its state. Functions that a model holds, and numpy's, are values.
+_CALLED: dict[str, str] = {
+    "_codecs": "encode",
+    "builtins": "bytearray bytes complex frozenset range set slice",
+    "collections": "Counter OrderedDict defaultdict deque",
+    "copyreg": "_reconstructor",
+    "datetime": "date datetime time timedelta timezone",
+    "decimal": "Decimal",
+    "functools": "partial",
+    "numpy": "dtype",
+    "numpy._core.multiarray": "_reconstruct scalar",
+    "numpy._core.numeric": "_frombuffer",
+    "numpy.ma.core": "_mareconstruct",
+    "numpy.random._pickle": "__bit_generator_ctor __generator_ctor __randomstate_ctor",
+    "numpy.random.bit_generator": "__pyx_unpickle_SeedSequence",
+    "sklearn._loss._loss": "CyAbsoluteError CyExponentialLoss CyHalfBinomialLoss CyHalfGammaLoss CyHalfMultinomialLoss "
+    f"CyHalfPoissonLoss CyHalfSquaredError CyHalfTweedieLoss CyHalfTweedieLossIdentity CyHuberLoss CyPinballLoss "
+    f"{_EXACT['sklearn._loss._loss']}",
+    "sklearn.linear_model._sgd_fast": "Classification EpsilonInsensitive Hinge Huber Log LossFunction ModifiedHuber Regression "
+    f"SquaredEpsilonInsensitive SquaredHinge SquaredLoss {_EXACT['sklearn.linear_model._sgd_fast']}",
+    "sklearn.metrics._dist_metrics": "__pyx_unpickle_DistanceMetric newObj",
+    "sklearn.neighbors._ball_tree": "newObj",
+    "sklearn.neighbors._kd_tree": "newObj",
+    "sklearn.tree._tree": "Tree",
+}
+_CALLED_NAMES = frozenset(f"{module}.{name}" for module, names in _CALLED.items() for name in names.split())
+
 # Packages of scikit-learn that define estimators and what estimators are made of.
 _CLASSES_OF = frozenset(
     f"sklearn.{package}"
@@ -130,6 +159,10 @@ class NotAllowed(Exception):
         self.forbidden = forbidden
 
 
+class Misused(NotAllowed):
+    """The file does with what it names what files of models do not do."""
+
+
 def resolve(module: str, name: str, accepted: Collection[str] = ()) -> Any:
     """The object behind a name in a model's file; NotAllowed, before anything is imported, where no list has it."""
     module = _OLD_MODULES.get(module, module)
@@ -150,6 +183,17 @@ def resolve(module: str, name: str, accepted: Collection[str] = ()) -> Any:
         if isinstance(found, np.ufunc):
             return found
     raise NotAllowed(full_name)
+
+
+def canonical_name(module: str, name: str) -> str:
+    """'module.name', where it lies in this Python and in numpy 2."""
+    module = _OLD_MODULES.get(module, module)
+    return f"{module}.{name}".replace("numpy.core.", "numpy._core.", 1)
+
+
+def is_called_by_files(full_name: str) -> bool:
+    """Whether a file on the default list may call this, rather than only hold it."""
+    return full_name in _CALLED_NAMES
 
 
 def is_allowed(type_name: str) -> bool:

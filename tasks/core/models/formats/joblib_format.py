@@ -8,13 +8,10 @@ are allowed. The file is refused before its first name is called.
 
 from __future__ import annotations
 
-import functools
 import io
 import lzma
-import math
 import pickle  # noqa: TID251 - the name of what it raises
 import re
-import types
 import zlib
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
@@ -23,8 +20,9 @@ import numpy as np
 from joblib.numpy_pickle import NumpyArrayWrapper, NumpyPickler, NumpyUnpickler
 
 from tasks.core.errors import ModelBlocked
-from tasks.core.models.formats.allow_list import NotAllowed, is_allowed, is_forbidden, may_be_partial, resolve
-from tasks.core.models.formats.refusals import cannot_be_kept, not_here, refused, unreadable
+from tasks.core.models.formats.allow_list import Misused, NotAllowed, is_allowed, is_forbidden, resolve
+from tasks.core.models.formats.calls import Calls, Inert, check_added, check_appended, check_items, check_set, is_shape
+from tasks.core.models.formats.refusals import cannot_be_kept, misused, not_here, refused, unreadable
 from tasks.core.models.formats.unpacking import unpacked
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ class JoblibFormat:
         plain = _decompressed(data)
         accepted = frozenset(allowed_types)
         _refuse_unlisted(_names_in(plain), accepted)
-        return _read(plain, lambda module, name: resolve(module, name, accepted))
+        return _read(plain, lambda module, name: resolve(module, name, accepted), accepted)
 
     def types_in(self, data: bytes) -> list[str]:
         return sorted({f"{module}.{name}" for module, name in _names_in(_decompressed(data))})
@@ -69,14 +67,30 @@ FORMAT = JoblibFormat()
 class _ArrayWrapper(NumpyArrayWrapper):  # type: ignore[misc]
     """Reads an array of objects with the guarded unpickler, whatever joblib does by itself."""
 
+    def __setstate__(self, state: Any) -> None:
+        """Takes what joblib writes, and no more: neither a method of the file's own nor a type that changes its mind."""
+        if type(state) is not dict or not state.keys() <= _WRAPPER_KEYS:
+            raise Misused("a joblib array with a state of its own")
+        plain = type(state.get("order")) is str and type(state.get("numpy_array_alignment_bytes", 0)) in (
+            int,
+            type(None),
+        )
+        if not plain or not is_shape(state.get("shape")) or not issubclass(type(state.get("dtype")), np.dtype):
+            raise Misused("a joblib array whose shape or type is not plain")
+        self.__dict__.clear()
+        self.__dict__.update(state)
+
     def read(self, unpickler: _Unpickler, ensure_native_byte_order: bool) -> Any:
         # With numpy 1 joblib would make an instance of the subclass, for which a stand-in may be here.
         return self.read_array(unpickler, ensure_native_byte_order)
 
     def read_array(self, unpickler: _Unpickler, ensure_native_byte_order: bool) -> Any:
         if self.dtype.hasobject:
-            return _Unpickler(unpickler.file_handle, unpickler.find).load()
+            return _Unpickler(unpickler.file_handle, unpickler.find, unpickler.calls).load()
         return super().read_array(unpickler, ensure_native_byte_order)
+
+
+_WRAPPER_KEYS = frozenset(("subclass", "shape", "order", "dtype", "allow_mmap", "numpy_array_alignment_bytes"))
 
 
 class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
@@ -84,24 +98,27 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
 
     dispatch = NumpyUnpickler.dispatch.copy()
 
-    def __init__(self, file: io.BytesIO, find: FindClass) -> None:
+    def __init__(self, file: io.BytesIO, find: FindClass, calls: Calls) -> None:
         super().__init__("", file, ensure_native_byte_order=True)
         self.find = find
+        self.calls = calls
 
     def find_class(self, module: str, name: str) -> Any:
         found = self.find(module, name)
-        return _INSTEAD.get(f"{module}.{name}", found)
+        found = _INSTEAD.get(f"{module}.{name}", found)
+        self.calls.note(module, name, found)
+        return found
 
     def load_reduce(self) -> None:
-        _check_call(self.stack[-2], self.stack[-1])
+        self.calls.check_call(self.stack[-2], self.stack[-1])
         super().load_reduce()
 
     def load_newobj(self) -> None:
-        _check_call(self.stack[-2], self.stack[-1])
+        self.calls.check_new(self.stack[-2], self.stack[-1])
         super().load_newobj()
 
     def load_newobj_ex(self) -> None:
-        _check_call(self.stack[-3], self.stack[-2])
+        self.calls.check_new(self.stack[-3], self.stack[-2], self.stack[-1])
         super().load_newobj_ex()
 
     def load_build(self) -> None:
@@ -110,7 +127,7 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
             del self.stack[-2:]
             self._put_in_place_of(target, target.made_with(state))
             return
-        _check_change(target, state)
+        self.calls.check_change(target, state)
         super().load_build()
 
     def _put_in_place_of(self, recipe: _DtypeRecipe, made: np.dtype[Any]) -> None:
@@ -120,8 +137,34 @@ class _Unpickler(NumpyUnpickler):  # type: ignore[misc]
                 self.memo[key] = made
                 return
 
+    def load_append(self) -> None:
+        check_appended(self.stack[-2])
+        super().load_append()
+
+    def load_appends(self) -> None:
+        check_appended(self.metastack[-1][-1])
+        super().load_appends()
+
+    def load_additems(self) -> None:
+        check_added(self.metastack[-1][-1])
+        super().load_additems()
+
+    def load_setitem(self) -> None:
+        check_set(self.stack[-3])
+        check_items((self.stack[-2],))
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        check_set(self.metastack[-1][-1])
+        check_items(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        check_items(self.stack[::2])
+        super().load_dict()
+
     def load_legacy(self) -> None:
-        raise NotAllowed("an instruction that no current Python writes")
+        raise Misused("an instruction that no current Python writes")
 
 
 for _opcode, _handler in {
@@ -129,6 +172,12 @@ for _opcode, _handler in {
     b"\x81": _Unpickler.load_newobj,
     b"\x92": _Unpickler.load_newobj_ex,
     b"b": _Unpickler.load_build,
+    b"a": _Unpickler.load_append,
+    b"e": _Unpickler.load_appends,
+    b"\x90": _Unpickler.load_additems,
+    b"s": _Unpickler.load_setitem,
+    b"u": _Unpickler.load_setitems,
+    b"d": _Unpickler.load_dict,
     b"i": _Unpickler.load_legacy,  # INST and OBJ call a class, EXT1 to EXT4 take one from a table of the process.
     b"o": _Unpickler.load_legacy,
     b"\x82": _Unpickler.load_legacy,
@@ -147,13 +196,16 @@ class _DtypeRecipe:
 
     def __init__(self, code: Any, *_align_and_copy: Any) -> None:
         if not isinstance(code, str) or not _DTYPE_CODE.fullmatch(code):
-            raise NotAllowed(f"numpy.dtype of {code!r}")
+            raise Misused(f"numpy.dtype of {code!r}")
         self.code = code
 
     def made_with(self, state: Any) -> np.dtype[Any]:
         _, order, subarray, names, fields, size, _, flags, *unit = state
         if subarray is not None:
-            return np.dtype(tuple(subarray))
+            base, shape = subarray
+            if not issubclass(type(base), np.dtype) or not is_shape(shape):
+                raise Misused("a numpy.dtype of what is no type and shape")
+            return np.dtype((base, shape))
         if names is not None:
             parts = [fields[name] for name in names]
             formats, offsets = [part[0] for part in parts], [part[1] for part in parts]
@@ -172,7 +224,7 @@ def _time_unit(metadata: Any = None) -> str:
     if metadata is None:
         return ""
     name, count, *_ = metadata[1]
-    return f"[{int(count)}{name.decode()}]"
+    return f"[{int(count)}{bytes.decode(name)}]"
 
 
 def _latin1(text: str, _encoding: str) -> bytes:
@@ -187,69 +239,6 @@ _INSTEAD: dict[str, Any] = {
 }
 
 
-def _check_call(function: Any, arguments: Any) -> None:
-    """Refuses calls of allowed names that take bytes for something else."""
-    if type(arguments) is not tuple:
-        # What is checked here must be what is called with.
-        raise NotAllowed("a call whose arguments are no tuple")
-    name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-    first = arguments[0] if arguments else None
-    if function is np.ndarray:
-        # np.ndarray(shape, object, buffer) takes raw bytes for addresses of objects.
-        raise NotAllowed("numpy.ndarray called as a function")
-    if function is functools.partial and not may_be_partial(first):
-        raise NotAllowed(f"functools.partial of {getattr(first, '__qualname__', first)}")
-    if name == "numpy._core.multiarray.scalar" and getattr(first, "names", None):
-        raise NotAllowed("a numpy scalar with fields")
-    if name == "numpy._core.numeric._frombuffer" and type(first) not in (bytes, bytearray):
-        raise NotAllowed("an array that shares the memory of another")
-
-
-def _check_change(target: Any, state: Any) -> None:
-    """Refuses state for what has its state already, or is no file's to change."""
-    if isinstance(target, type | types.FunctionType | types.BuiltinFunctionType | types.ModuleType | np.dtype):
-        # State set on a class would change it for the whole process.
-        raise NotAllowed(f"a change of {getattr(target, '__name__', target)!r} itself")
-    if isinstance(target, np.ndarray):
-        _check_array_state(target, state)
-    if isinstance(target, functools.partial):
-        _check_call(functools.partial, state)
-
-
-def _check_array_state(target: np.ndarray[Any, Any], state: Any) -> None:
-    if target.size:
-        raise NotAllowed("a change of an array that is in use")
-    shape, _, _, values = state[1:5] if len(state) > _OLD_STATE else state
-    if type(state) is not tuple or (isinstance(values, list) and len(values) != math.prod(shape)):
-        # numpy does not count the objects of the list, and reads on behind its end.
-        raise NotAllowed("an array of objects with fewer objects than its shape says")
-
-
-_OLD_STATE = 4  # Entries, before the version was the first of them.
-
-
-class _Inert:
-    """What stands in for a named thing while a file is only listed: takes everything, does nothing."""
-
-    def __new__(cls, *_args: Any, **_kwargs: Any) -> _Inert:
-        return super().__new__(cls)
-
-    def __init__(self, *_args: Any, **_kwargs: Any) -> None: ...
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> _Inert:
-        return self
-
-    def __setstate__(self, _state: Any) -> None: ...
-
-    def __setitem__(self, _key: Any, _value: Any) -> None: ...
-
-    def append(self, _item: Any) -> None: ...
-
-    def extend(self, _items: Any) -> None: ...
-
-    def add(self, _item: Any) -> None: ...
-
-
 def _names_in(plain: bytes) -> list[tuple[str, str]]:
     """Every (module, name) that the file looks up, in its order."""
     found: dict[tuple[str, str], Any] = {}
@@ -257,7 +246,7 @@ def _names_in(plain: bytes) -> list[tuple[str, str]]:
     def stand_in(module: str, name: str) -> Any:
         full_name = f"{module}.{name}"
         if (module, name) not in found:
-            found[module, name] = type(full_name, (_Inert,), {})
+            found[module, name] = type(full_name, (Inert,), {})
         return found[module, name]
 
     try:
@@ -270,10 +259,12 @@ def _names_in(plain: bytes) -> list[tuple[str, str]]:
     return list(found)
 
 
-def _read(plain: bytes, find: FindClass) -> Any:
+def _read(plain: bytes, find: FindClass, accepted: Collection[str] = ()) -> Any:
     file = io.BytesIO(plain)
     try:
-        model = _Unpickler(file, find).load()
+        model = _Unpickler(file, find, Calls(accepted)).load()
+    except Misused as error:
+        raise misused(error.type_name) from error
     except NotAllowed as error:
         raise refused([error.type_name]) from error
     except Exception as error:

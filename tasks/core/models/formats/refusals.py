@@ -33,6 +33,16 @@ def refused(names: Sequence[str]) -> ModelBlocked:
     )
 
 
+def misused(what: str) -> ModelBlocked:
+    """The file does with allowed names what a saved model has no need of."""
+    return ModelBlocked(
+        f"the model's file does what files of models do not do: {what}",
+        state="the file was read no further, and no row was scored",
+        next_step="do not trust this file. If you know who wrote it, and why it does this: save the model again by joblib.dump, "
+        "and add what it calls to model.allowed_types in the job's YAML",
+    )
+
+
 def _of_a_script(names: Sequence[str]) -> ModelBlocked:
     listed, first = ", ".join(names), names[0].partition(".")[0]
     return ModelBlocked(

@@ -1,7 +1,8 @@
 """skops files: a tree of types and values that is audited as a whole before any of it is made. No pickle.
 
 What skops trusts by itself is little: trees are not among it, because scikit-learn follows the numbers inside them
-without looking. Every other type must stand in the job's own allowed_types.
+without looking. Every other type must stand in the job's own allowed_types. Of the attributes that the tree gives to
+objects skops asks nothing, so these are looked through here.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import zipfile
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from tasks.core.models.formats.allow_list import is_forbidden
-from tasks.core.models.formats.refusals import refused, unreadable
+from tasks.core.models.formats.allow_list import Misused, is_forbidden
+from tasks.core.models.formats.refusals import misused, refused, unreadable
+from tasks.core.models.formats.special_names import is_read_as_memory
 from tasks.core.models.formats.unpacking import check_zip
 
 if TYPE_CHECKING:
@@ -48,23 +50,50 @@ class SkopsFormat:
 
     def types_in(self, data: bytes) -> list[str]:
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as file:
-                check_zip(file, len(data))
-                schema = json.loads(file.read(_SCHEMA))
+            schema = _checked_schema(data)
             return sorted({f"{node['__module__']}.{node['__class__']}" for node in _nodes(schema)})
+        except Misused as error:
+            raise misused(error.type_name) from error
         except Exception as error:
             raise unreadable(self.name, f"{type(error).__name__}: {error}") from error
 
     def types_to_accept(self, data: bytes) -> list[str]:
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as file:
-                check_zip(file, len(data))
+            _checked_schema(data)
             return list(_skops.get_untrusted_types(data=data))
+        except Misused as error:
+            raise misused(error.type_name) from error
         except Exception as error:
             raise unreadable(self.name, f"{type(error).__name__}: {error}") from error
 
 
 FORMAT = SkopsFormat()
+
+
+def _checked_schema(data: bytes) -> Any:
+    """The file's tree, in which no object is said to be an array at an address."""
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        check_zip(file, len(data))
+        schema = json.loads(file.read(_SCHEMA))
+    for text in _texts(schema):
+        if is_read_as_memory(text):
+            raise Misused(f"an object that says of itself {text}")
+    return schema
+
+
+def _texts(part: Any) -> Iterator[str]:
+    """Every text in a tree, keys among them, and in the JSON that stands in it as a text."""
+    if isinstance(part, dict):
+        for key, value in part.items():
+            yield key
+            yield from _texts(value)
+        if part.get("__loader__") == "JsonNode" and isinstance(part.get("content"), str):
+            yield from _texts(json.loads(part["content"]))
+    elif isinstance(part, list):
+        for value in part:
+            yield from _texts(value)
+    elif isinstance(part, str):
+        yield part
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:

@@ -108,7 +108,7 @@ def test_what_must_be_accepted_is_told_in_both_ways():
     with pytest.raises(ModelBlocked, match=r"nobody has accepted: a\.B, c\.D.*--allow a\.B --allow c\.D") as caught:
         refuse_unaccepted(["a.B", "c.D", "e.F"], ["e.F"])
     assert "listed and not loaded, and nothing was registered" in str(caught.value)
-    said = yaml.safe_load(allow_lines(["a.B", "c.D"]))
+    said = yaml.safe_load("\n".join(allow_lines(["a.B", "c.D"])))
     assert ModelChoice(name="late", **said["model"]).allowed_types == ("a.B", "c.D")
 
 
