@@ -95,7 +95,9 @@ def everything(world, tmp_path, monkeypatch, capsys, caplog):
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
     monkeypatch.setenv("LAMPLIGHTER_LOG_LEVEL", "debug")
-    before = list(logs.log.handlers)
+    # A command that an earlier test typed has decided who sees the lines.
+    before, logs.log.handlers[:] = list(logs.log.handlers), []
+    monkeypatch.setattr(logs.log, "propagate", True)
     caplog.set_level(logging.INFO)
     printed = []
 
