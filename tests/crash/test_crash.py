@@ -41,11 +41,11 @@ def test_nothing_is_lost_at_two_hundred_instants_of_every_case():
         pytest.param("conclude-early", "republish", marks=pytest.mark.slow),
         pytest.param("no-undo", "republish", marks=pytest.mark.slow),
         pytest.param("stale-rejects", "republish with quarantine", marks=pytest.mark.slow),
-        pytest.param("forget-intent", "recall", marks=pytest.mark.extras),
-        pytest.param("event-in-two-steps", "promote", marks=pytest.mark.extras),
+        pytest.param("forget-intent", "recall", marks=pytest.mark.slow),
+        pytest.param("event-in-two-steps", "promote", marks=pytest.mark.slow),
         pytest.param("version-before-its-manifest", "register", marks=pytest.mark.extras),
         pytest.param("unflushed-file", "promote", marks=pytest.mark.extras),
-        pytest.param("unflushed-folder", "register", marks=pytest.mark.extras),
+        pytest.param("unflushed-folder", "register", marks=pytest.mark.slow),
     ],
 )
 def test_a_broken_publication_is_found(what, case):

@@ -141,11 +141,11 @@ def _source(world, driver, **address):
 
 
 # The others take the time of a run each, and differ in how a driver reads them.
-SOON = {"nobody_listens", "refused", "for_another_driver", "a_driver_that_shouts", "a_query_that_shouts"}
+SOON = {"refused", "for_another_driver", "a_driver_that_shouts"}
 
 
 @pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[] if case in SOON else pytest.mark.extras) for case in ADDRESSES]
+    "case", [pytest.param(case, marks=[] if case in SOON else pytest.mark.slow) for case in ADDRESSES]
 )
 def test_an_address_from_the_environment_is_written_nowhere(case, world, everything, drivers, indiscreet, monkeypatch):
     driver, address = ADDRESSES[case]
