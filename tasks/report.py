@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from prefect.exceptions import MissingContextError
 
@@ -42,6 +44,7 @@ from tasks.stage import Stage
 
 # The index shows the newest windows only; reading more manifests would make every run slower than the one before.
 _WINDOWS_IN_INDEX = 400
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -159,20 +162,21 @@ def _write_index(lake: Lake, job: Job, monitored: Monitored | None) -> None:
 
 
 def _monitored(lake: Lake, job: str) -> Monitored | None:
-    """What the newest look has found; one that cannot be read takes no page away."""
-    try:
-        return keeping.newest_monitored(lake, job)
-    except LakeCorrupt as error:
-        log.warning("The pages of %s are drawn without what was found by `monitor`: %s", job, error)
-        return None
+    """What the newest look has found."""
+    return _or_none(lambda: keeping.newest_monitored(lake, job), f"The page of {job}", "what was found by `monitor`")
 
 
 def _audit(lake: Lake, job: str) -> Standing | None:
-    """What the last audit has found; one that cannot be read takes no page away."""
+    """What the last audit has found."""
+    return _or_none(lambda: audits.standing(lake, job), f"The page of {job}", "its audit")
+
+
+def _or_none(read: Callable[[], T | None], page: str, what: str) -> T | None:
+    """A record; one that is damaged takes no page away, and nothing else off it."""
     try:
-        return audits.standing(lake, job)
+        return read()
     except LakeCorrupt as error:
-        log.warning("The page of %s is drawn without its audit: %s", job, error)
+        log.warning("%s is drawn without %s: %s", page, what, error)
         return None
 
 
@@ -296,17 +300,9 @@ def _waits(lake: Lake, manifest: Manifest, visible: Manifest | None) -> str:
     return f"It is queued to be scored again: {entry.reason}"
 
 
-def _try_newest(lake: Lake, job: str, as_of: str) -> Manifest | None:
-    """A window whose record is damaged takes no other one off the page."""
-    try:
-        return newest_to_show(lake, job, as_of)
-    except LakeCorrupt as error:
-        log.warning("The page of %s is drawn without %s: %s", job, as_of, error)
-        return None
-
-
 def _points(lake: Lake, job: Job, newest: int) -> list[pages.WindowPoint]:
-    found = [_try_newest(lake, job.job, as_of) for as_of in as_of_labels(lake, job.job)[-newest:]]
+    labels = as_of_labels(lake, job.job)[-newest:]
+    found = [_or_none(partial(newest_to_show, lake, job.job, one), f"The page of {job.job}", one) for one in labels]
     points = [replace(point(one), unit=unit_of(job.window, one.as_of)) for one in found if one is not None]
     if job.retention.reports == FOR_EVER:
         return points

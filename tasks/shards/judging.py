@@ -70,7 +70,6 @@ class _Court:
         self.stack = stack
         self.say = say
         self.key = stack.enter_context(_in_lake(candidacy, rows)) if rows else None
-        self.holder_is_broken = False
 
     def examined(self, version: ModelVersion, role: str) -> _Side:
         """The version in a process that lasts until the judgement is over."""
@@ -114,11 +113,11 @@ def _verdict(court: _Court) -> Verdict:
     schema = requirements.schema_check(ours.version, jobs, ours.examined.unfit, candidacy.unread)
     if court.rows is None or ours.examined.scores is None:
         return _assembled(court, [load, schema, *_not_judged(court)])
-    theirs, alone = _production(court)
+    theirs, alone, is_broken = _production(court)
     _race([one for one in (ours, theirs) if one])
     court.say("comparing the two")
     checks = list(_checks(candidacy, court.rows, ours, theirs, alone))
-    if court.holder_is_broken:
+    if is_broken:
         # Else whoever damages a version could have any other promoted.
         checks = [_incomparable(one, alone) if one.check == "metric" else one for one in checks]
     return _assembled(court, [load, schema, *checks])
@@ -144,21 +143,21 @@ def _feeds(job: Job, version: ModelVersion) -> bool:
     return True
 
 
-def _production(court: _Court) -> tuple[_Side | None, str]:
-    """Production, or why there is nothing to compare with. One that is broken keeps its successor out until a person forces it."""
+def _production(court: _Court) -> tuple[_Side | None, str, bool]:
+    """Production, or why there is nothing to compare with, and whether that is because it is broken."""
     candidacy = court.candidacy
     if candidacy.holder is None:
-        return None, f"nothing is {candidacy.alias} yet, so there is nothing to compare with"
+        return None, f"nothing is {candidacy.alias} yet, so there is nothing to compare with", False
     try:
         side = court.examined(candidacy.registry.version(candidacy.candidate.name, candidacy.holder), "production")
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it, it is the one to be replaced
         why = error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}"
-        court.holder_is_broken = True
+        is_broken = True
     else:
         if side.examined.scores is not None:
-            return side, ""
-        why = "; ".join(side.examined.unfit.values())
-    return None, f"version {candidacy.holder} is {candidacy.alias}, and cannot be scored any more: {why}"
+            return side, "", False
+        why, is_broken = "; ".join(side.examined.unfit.values()), False
+    return None, f"version {candidacy.holder} is {candidacy.alias}, and cannot be scored any more: {why}", is_broken
 
 
 def _incomparable(check: Check, alone: str) -> Check:

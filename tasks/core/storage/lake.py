@@ -128,13 +128,12 @@ class Folder:
             return self.path(key).stat().st_size
 
     def read_bytes(self, key: str) -> bytes:
-        with lake_errors("read", self.path(key)):
-            system.refuse_no_file(self.path(key))
-            return self.path(key).read_bytes()
+        with self._to_read(key) as path:
+            return path.read_bytes()
 
     def read_range(self, key: str, start: int, size: int) -> bytes:
         """At most `size` bytes from `start` on; fewer, or none, at the end."""
-        with lake_errors("read", self.path(key)), self.path(key).open("rb") as file:
+        with self._to_read(key) as path, path.open("rb") as file:
             file.seek(start)
             return file.read(size)
 
@@ -150,9 +149,7 @@ class Folder:
 
     def sha256(self, key: str) -> str:
         """The hex SHA-256 of a file, read in blocks."""
-        with lake_errors("read", self.path(key)):
-            system.refuse_no_file(self.path(key))
-        with lake_errors("read", self.path(key)), self.path(key).open("rb") as file:
+        with self._to_read(key) as path, path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
     def is_locked(self, key: str) -> bool:
@@ -162,9 +159,16 @@ class Folder:
 
     def parquet(self, key: str) -> TableReader:
         """An open Parquet file; LakeCorrupt where it is not one."""
-        with lake_errors("read", self.path(key)):
-            system.refuse_no_file(self.path(key))
-            return TableReader(self.path(key))
+        with self._to_read(key) as path:
+            return TableReader(path)
+
+    @contextlib.contextmanager
+    def _to_read(self, key: str) -> Iterator[Path]:
+        """The path of a file; what goes wrong as it is opened and read is an error of ours."""
+        path = self.path(key)
+        with lake_errors("read", path):
+            system.refuse_no_file(path)
+            yield path
 
 
 class Lake(Folder):
