@@ -480,3 +480,15 @@ def test_an_error_without_a_word_is_told_by_its_name(lake):
         system.lake_errors("read", lake.path("a")),
     ):
         raise pa.ArrowInvalid("")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [Lake.read_bytes, Lake.sha256, Lake.parquet, lambda lake, key: lake.read_range(key, 0, 1)],
+    ids=["bytes", "sha256", "parquet", "range"],
+)
+@pytest.mark.timeout(20)
+def test_a_pipe_in_a_file_s_place_is_refused_and_nobody_waits_for_it(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LakeError, match="a pipe, a socket or a device, and no file"):
+        read(Lake(tmp_path), "pipe")
