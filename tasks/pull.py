@@ -6,17 +6,20 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
 
 from tasks.core import layout, logs, progress
+from tasks.core.children import warm_up
 from tasks.core.definitions import schema_changes
 from tasks.core.definitions.schema_changes import SourceColumns
 from tasks.core.errors import SchemaBlocked, WindowBlocked, WindowFinished
 from tasks.core.logs import log
 from tasks.core.rows import rejects, snapshot
 from tasks.core.rows.reasons import REJECTS_SCHEMA
+from tasks.core.runs import partitions
 from tasks.core.runs.compared import are_same, changes_since, note_looked_at
 from tasks.core.runs.manifest import KeyDigests, Manifest, RowCounts, SchemaChangeRecord, SnapshotRecord
 from tasks.core.runs.publication import is_visible
@@ -33,6 +36,7 @@ from tasks.core.runs.run import (
     write_manifest,
 )
 from tasks.core.runs.seal import seal_of
+from tasks.core.runs.showing import partition_of
 from tasks.core.source import open_window, retry
 from tasks.secrets import secret_address
 from tasks.stage import Stage
@@ -80,7 +84,7 @@ def _pull_once(run: Run) -> SnapshotRecord:
             batches,
             earlier_rejects=earlier,
             ignored_columns=ignored,
-            tell=lambda rows: progress.advance(run.name, STAGE, rows, None),
+            tell=partial(_told, run),
             now=lambda: dt.datetime.now(dt.UTC),
         )
     written = written.model_copy(update={"source_columns": columns.types})
@@ -92,6 +96,13 @@ def _pull_once(run: Run) -> SnapshotRecord:
         key_digests=KeyDigests(pulled=pulled.hex, duplicates=duplicates.hex, scored="", quarantined=""),
     )
     return written
+
+
+def _told(run: Run, rows: int) -> None:
+    """Where a batch is full there may be more, and then child processes are asked for next."""
+    if rows == run.job.limits.batch_rows:
+        warm_up()
+    progress.advance(run.name, STAGE, rows, None)
 
 
 @contextlib.contextmanager
@@ -171,10 +182,22 @@ def _under_final_name(run: Run, written: SnapshotRecord) -> Run:
         return run
     if _is_as_it_was_left(named) or _stands_without_snapshot(named):
         return _taken_up(run, named)
+    if _is_name_taken(run, run_id, written):
+        accepted = manifest_of(run).trigger.accept
+        run_id = run_id_of(run.plan_key, written.digest, accepted, again=written.complete_at)
+        named = run.under(f"{run.folder}/{run_id}")
+        if named.workspace == run.workspace:
+            return run
     record(run, run_id=run_id)
     run.lake.remove(named.workspace)
     run.lake.rename(run.workspace, named.workspace)
     return named
+
+
+def _is_name_taken(run: Run, run_id: str, written: SnapshotRecord) -> bool:
+    """Whether readers of a Delta table may open the file that a run of this name wrote: other bytes need another name."""
+    partition = partition_of(manifest_of(run), layout.PREDICTIONS)
+    return partitions.keeps_name(run.lake, partition, layout.part(run_id), now=written.complete_at)
 
 
 def _is_as_it_was_left(named: Run) -> bool:

@@ -2,51 +2,50 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
-import os  # noqa: TID251 - a child asks who its parent is; no file is touched
+import os  # noqa: TID251 - a child is told how many threads it may use; no file is touched
 import re
 import resource
+import signal
+import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import cache
-from multiprocessing.util import Finalize
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-from joblib.externals.loky import cpu_count
-from joblib.externals.loky.backend import resource_tracker
-from joblib.externals.loky.process_executor import (
-    BrokenProcessPool,
-    ProcessPoolExecutor,
-    ShutdownExecutorError,
-    TerminatedWorkerError,
-)
+from joblib import cpu_count
 
-from tasks.core import own_code
+from tasks.core import own_code, places
+from tasks.core.children import Answer, Child, Died, Gone, NotHandedOver, Overran, Stopped
 from tasks.core.errors import ChildDied, LamplighterError, WorkerError
-from tasks.core.orphans import end_with_parent
 from tasks.core.storage import Folder, Lake
 
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
-_SIGNAL, _EXIT = re.compile(r"(SIG\w+)\(-\d+\)"), re.compile(r"EXIT\((\d+)\)")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=WorkerError)
 
-_IDLE_SECONDS = 600
 # A pool's name, the threads that each of its children may use, and the project whose modules they know.
 Kind = tuple[str, int, str]
 
-# Children that wait for work, each a pool of its own: one that dies, or is killed for its time limit, takes no other batch
-# with it, and the blame falls on the right one. Pools do not share children.
-_idle: dict[Kind, list[Any]] = {}
-_busy: set[Any] = set()
+# Children that wait for work. Pools do not share them.
+_idle: dict[Kind, list[Child]] = {}
+# Those that work, each with the run whose shard it serves on a cluster's machine; '' on the run's own.
+_busy: dict[Child, str] = {}
+_stopped: set[str] = set()
 _lock = threading.Lock()
 
 
 def worker_count(wanted: int, batches: int, isolate: str) -> int:
-    """How many child processes serve a window; 0 means that the parent does the work itself."""
+    """How many child processes serve a window; 0 means that the parent does the work itself.
+
+    On a cluster's machine, all shards that are there: its workers are others' too, and no model may end one.
+    """
+    if place := places.here():
+        return place.processes(wanted, int(cpu_count()))
     if batches <= 1 and isolate != "always":
         return 0
     return max(1, min(wanted or cpu_count(), batches))
@@ -56,6 +55,7 @@ def worker_count(wanted: int, batches: int, isolate: str) -> int:
 class Workers:
     """Where a call on one batch runs: in one of `count` child processes, or here if there are none.
 
+    One that dies, or is killed for its time limit, takes no other batch with it, and the blame falls on the right one.
     Children of a named pool serve that pool alone, until it is dismissed; should memory run out, they are ended first.
     """
 
@@ -67,47 +67,45 @@ class Workers:
         """The function's result; its exceptions pass. ChildDied, or WorkerError when the child overran its time limit."""
         if self.count == 0:
             return function(*args, **kwargs)
-        project = own_code.joined()
-        kind = (self.pool, threads_of(self.count), str(project.root) if project else "")
-        executor, future = _submit(kind, function, args, kwargs)
+        kind = (self.pool, threads_of(self.count), _project())
         try:
-            result: T = future.result(timeout=self.timeout_seconds)
-        except TimeoutError as error:
-            if future.done():
-                return future.result()  # The function's own time-out, or a result that came in the last instant.
-            raise WorkerError(
-                f"{what} did not end within {self.timeout_seconds:g} s, and its process was ended",
-                state="complete batches are kept",
-                next_step="raise limits.batch_timeout_seconds or lower limits.batch_rows, and run it again",
-            ) from error
-        except BrokenProcessPool as error:
-            raise _died(what, error) from error
-        except ShutdownExecutorError as error:
-            raise WorkerError(
-                f"{what} was stopped", state="complete batches are kept", next_step="run it again"
-            ) from error
-        finally:
-            _give_back(kind, executor, future)
+            answer = _asked(kind, lambda child: child.ask(self.timeout_seconds, function, args, kwargs))
+        except (Died, NotHandedOver, Overran, Stopped) as error:
+            raise _told(what, self.timeout_seconds, error) from error
+        if answer.raised:
+            raise answer.value
+        result: T = answer.value
         return result
 
 
 def dismiss(pool: str) -> None:
     """Ends the children of a pool that wait for work."""
     with _lock:
-        waiting = [executor for kind in _idle if kind[0] == pool for executor in _idle[kind]]
+        waiting = [child for kind in _idle if kind[0] == pool for child in _idle[kind]]
         for kind in [kind for kind in _idle if kind[0] == pool]:
             del _idle[kind]
-    for executor in waiting:
-        # They are idle, so this is quick; and who dismisses them is often about to end, with locks still in hand.
-        executor.shutdown(wait=True, kill_workers=True)
+    for child in waiting:
+        child.kill()
 
 
-def stop_children() -> None:
-    """Ends every child that works. Whoever waits for one gets a WorkerError, and waits no longer."""
+def stop_children(run: str = "") -> None:
+    """Ends every child that works, or those of one run. Whoever waits for one gets a WorkerError, and waits no longer.
+
+    A run that is named gets no more children here: it is over.
+    """
     with _lock:
-        working = list(_busy)
-    for executor in working:
-        executor.shutdown(wait=False, kill_workers=True)
+        _stopped.update({run} - {""})
+        working = [child for child, of in _busy.items() if run in ("", of)]
+    for child in working:
+        child.kill()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Before multiprocessing's own farewell, which waits for them: they hold nothing that is not in the lake."""
+    for pool in {kind[0] for kind in _idle}:
+        dismiss(pool)
+    stop_children()
 
 
 def threads_of(processes: int) -> int:
@@ -115,50 +113,68 @@ def threads_of(processes: int) -> int:
     return max(1, int(cpu_count()) // processes)
 
 
-def _submit(kind: Kind, function: Callable[..., T], args: Any, kwargs: Any) -> tuple[Any, Future[T]]:
+def _project() -> str:
+    """Whose modules a child is to know: several projects' shards may be in one process of a cluster."""
+    if place := places.here():
+        return place.project
+    joined = own_code.joined()
+    return str(joined.root) if joined else ""
+
+
+def _asked(kind: Kind, ask: Callable[[Child], Answer]) -> Answer:
+    """The answer of a child, which then waits for more work. One that gives none, or whom nobody waits for, is ended."""
     while True:
-        with _lock:
-            waiting = _idle.setdefault(kind, [])
-            executor = waiting.pop() if waiting else _new_child(*kind)
-            _busy.add(executor)
+        child = _taken(kind)
         try:
-            return executor, executor.submit(function, *args, **kwargs)
-        except BrokenProcessPool:
-            # It died while it waited, and nothing was lost: another one takes the work.
+            answer = ask(child)
+        except Gone:
+            # It ended while it waited, and nothing was lost: another one takes the work.
+            _end(child)
+        except BaseException:
+            _end(child)
+            raise
+        else:
             with _lock:
-                _busy.discard(executor)
-            executor.shutdown(wait=False)
+                _busy.pop(child, None)
+                _idle.setdefault(kind, []).append(child)
+            return answer
 
 
-def _new_child(pool: str, threads: int, project: str) -> Any:
-    _tell_tracker_all()
-    pinned: dict[str, Any] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), threads)
-    return ProcessPoolExecutor(
-        max_workers=1,
-        # Python would look into the current folder, which may be a project's, before it looks into its own.
-        env=pinned | {"PYTHONSAFEPATH": "1"},
-        timeout=_IDLE_SECONDS,
-        initializer=_begin_child,
-        initargs=(os.getpid(), pool, project),
-    )
+def _taken(kind: Kind) -> Child:
+    place = places.here()
+    run = place.run if place else ""
+    with _lock:
+        if run in _stopped:
+            raise WorkerError("the run was stopped", state="complete batches are kept", next_step="run it again")
+        waiting = _idle.setdefault(kind, [])
+        child = waiting.pop() if waiting else Child(_begin_child, *kind)
+        _busy[child] = run
+    return child
 
 
-@cache
-def _tell_tracker_all() -> None:
-    """Has what loky's tracker of locks was not told yet told to it at the end, after every other finalizer.
-
-    A lock that is collected while another is being taken waits for the next message, and after the last there is none:
-    the tracker would tell the user of a leak that is none.
-    """
-    Finalize(None, resource_tracker.ensure_running, exitpriority=-100)
+def _end(child: Child) -> None:
+    with _lock:
+        _busy.pop(child, None)
+    child.kill()
 
 
-def _begin_child(parent: int, pool: str, project: str) -> None:
-    end_with_parent(parent)
+def _begin_child(pool: str, threads: int, project: str) -> None:
+    _pin(threads)
     if project:
         own_code.join_as_told(project)
     if pool:
         _offer_to_the_kernel()
+
+
+def _pin(threads: int) -> None:
+    """Libraries that are loaded later read the environment; those that are loaded already are told."""
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.set_cpu_count(threads)
+    if "numpy" in sys.modules:
+        from threadpoolctl import threadpool_limits  # noqa: PLC0415 - of no use before there is a library
+
+        threadpool_limits(threads)
 
 
 def _offer_to_the_kernel() -> None:
@@ -167,39 +183,37 @@ def _offer_to_the_kernel() -> None:
         Lake("/proc/self").append("oom_score_adj", b"1000")
 
 
-def _give_back(kind: Kind, executor: Any, future: Future[Any]) -> None:
-    """A child that is done waits for more work; one that is not, because its time was up or the run is stopped, is killed."""
-    with _lock:
-        _busy.discard(executor)
-        if future.done() and not isinstance(future.exception(), BrokenProcessPool | ShutdownExecutorError):
-            _idle.setdefault(kind, []).append(executor)
-            return
-    executor.shutdown(wait=False, kill_workers=True)
-
-
-def _died(what: str, error: BrokenProcessPool) -> WorkerError:
-    """One whose result cannot be handed over is ended as well, and would be again: that is another thing."""
-    kind = ChildDied if isinstance(error, TerminatedWorkerError) else WorkerError
-    told = kind(
-        f"the process that worked on {what} died: {_cause(error)}",
-        state="complete batches are kept",
-        next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
-    )
-    if isinstance(told, ChildDied):
-        told.how = _how(str(error))
+def _told(what: str, timeout_seconds: float, error: Exception) -> WorkerError:
+    """Why there is no answer, as a run says it."""
+    kept = "complete batches are kept"
+    if isinstance(error, Overran):
+        return WorkerError(
+            f"{what} did not end within {timeout_seconds:g} s, and its process was ended",
+            state=kept,
+            next_step="raise limits.batch_timeout_seconds or lower limits.batch_rows, and run it again",
+        )
+    if isinstance(error, Stopped):
+        return WorkerError(f"{what} was stopped", state=kept, next_step="run it again")
+    if not isinstance(error, Died):
+        # Another process would say the same.
+        return _died(WorkerError, what, str(error))
+    told = _died(ChildDied, what, f"it ended with {_how(error.exit_code)}")
+    told.how = _how(error.exit_code)
     return told
 
 
-def _how(told: str) -> str:
-    if found := _SIGNAL.search(told):
-        return f"signal {found[1]}"
-    return f"exit code {found[1]}" if (found := _EXIT.search(told)) else "unknown"
+def _died(kind: type[E], what: str, cause: str) -> E:
+    return kind(
+        f"the process that worked on {what} died: {cause}",
+        state="complete batches are kept",
+        next_step="look for a lack of memory (lower limits.batch_rows) or a fault in the model's own code, and run it again",
+    )
 
 
-def _cause(error: BrokenProcessPool) -> str:
-    """What is known of a child's end, without the advice that the library adds."""
-    told = [line for line in str(error).splitlines() if line.startswith(("A ", "The exit codes"))]
-    return " ".join(told) or type(error).__name__
+def _how(exit_code: int | None) -> str:
+    if exit_code is None:
+        return "an unknown code"
+    return f"exit code {exit_code}" if exit_code >= 0 else f"signal {signal.Signals(-exit_code).name}"
 
 
 def peak_memory_bytes(*others: int) -> int:

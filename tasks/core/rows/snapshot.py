@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pyarrow as pa
 
+from tasks.core.ahead import ahead
 from tasks.core.definitions.column_types import type_name
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.window import Window
@@ -36,7 +37,7 @@ def read_record(lake: Folder, workspace: str) -> SnapshotRecord | None:
         f"{workspace}/{RECORD}",
         SnapshotRecord,
         wrong="is not the record of a snapshot",
-        next_step=f"restore it from a backup, or remove {lake.path(workspace)} and score the window again",
+        next_step=f"restore it from a backup, or remove {lake.address(workspace)} and score the window again",
     )
 
 
@@ -46,7 +47,7 @@ def required_record(lake: Folder, workspace: str) -> SnapshotRecord:
     if record is None:
         refuse_pruned(lake, workspace)
         raise LakeCorrupt(
-            f"{lake.path(workspace)} has no complete snapshot any more",
+            f"{lake.address(workspace)} has no complete snapshot any more",
             next_step="score the window again, which pulls it",
         )
     return record
@@ -56,7 +57,7 @@ def refuse_pruned(lake: Folder, workspace: str) -> None:
     """SnapshotGone where the run's manifest says that retention took its rows."""
     key = f"{workspace}/manifest.json"
     if lake.exists(key):
-        manifest = read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+        manifest = read_manifest(lake.read_bytes(key), where=lake.address(key))
         if manifest.pruned:
             raise gone(manifest)
 
@@ -77,9 +78,9 @@ def check_bytes(lake: Folder, workspace: str, record: SnapshotRecord) -> None:
     key = f"{workspace}/{SNAPSHOT}"
     if not lake.exists(key) or lake.sha256(key) != record.sha256:
         raise LakeCorrupt(
-            f"{lake.path(key)} is not the file that was written: its SHA-256 differs from {record.sha256[:16]}...",
+            f"{lake.address(key)} is not the file that was written: its SHA-256 differs from {record.sha256[:16]}...",
             state="nothing was scored from it, and what was published stands",
-            next_step=f"remove {lake.path(workspace)} and score the window again, which pulls it anew",
+            next_step=f"remove {lake.address(workspace)} and score the window again, which pulls it anew",
         )
 
 
@@ -117,7 +118,9 @@ def write_snapshot(
         taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
         finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}", memory_bytes=_DUPLICATES_BYTES))
         intake = _Intake(job, window, taken, finder, earlier_rejects)
-        for batch in rebatch(map(intake.add, batches), job.limits.batch_rows):
+        found = stack.enter_context(contextlib.closing(ahead(batches)))
+        whole = rebatch(map(intake.add, found), job.limits.batch_rows)
+        for batch in stack.enter_context(contextlib.closing(ahead(whole))):
             rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
             tell(batch.num_rows)
         repeated = intake.finish()

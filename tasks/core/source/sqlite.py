@@ -89,7 +89,12 @@ class _Reader:
 
 def _connect(path: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=_WAIT_FOR_LOCK_SECONDS
+        f"file:{quote(path)}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        timeout=_WAIT_FOR_LOCK_SECONDS,
+        # Whoever reads ahead does so in a thread; never two at once.
+        check_same_thread=False,
     )
     # ATTACH would open another file, and make one that is not there: in a read-only transaction too.
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
