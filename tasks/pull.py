@@ -6,7 +6,6 @@ import contextlib
 import datetime as dt
 import time
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +83,8 @@ def _pull_once(run: Run) -> SnapshotRecord:
             batches,
             earlier_rejects=earlier,
             ignored_columns=ignored,
-            tell=partial(_told, run),
+            tell=lambda rows: progress.advance(run.name, STAGE, rows, None),
+            several=warm_up,
             now=lambda: dt.datetime.now(dt.UTC),
         )
     written = written.model_copy(update={"source_columns": columns.types})
@@ -96,13 +96,6 @@ def _pull_once(run: Run) -> SnapshotRecord:
         key_digests=KeyDigests(pulled=pulled.hex, duplicates=duplicates.hex, scored="", quarantined=""),
     )
     return written
-
-
-def _told(run: Run, rows: int) -> None:
-    """Where a batch is full there may be more, and then child processes are asked for next."""
-    if rows == run.job.limits.batch_rows:
-        warm_up()
-    progress.advance(run.name, STAGE, rows, None)
 
 
 @contextlib.contextmanager
@@ -122,7 +115,7 @@ def _batches(
             )
             # What could not be converted is null in the snapshot: only the earlier record still knows it.
             kept = [reason["kind"] == "not_convertible" for reason in earlier["reason"].to_pylist() if reason]
-            yield file.iter_batches(run.job.limits.batch_rows), earlier.filter(np.array(kept, dtype=bool)), ()
+            yield file.iter_batches(run.job.rows_at_once), earlier.filter(np.array(kept, dtype=bool)), ()
         return
     _say_pruned(run)
     with open_window(run.definition, run.window, project=run.project, read_block=secret_address) as stream:

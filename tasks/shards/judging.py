@@ -83,7 +83,7 @@ class _Court:
             rows=self.key,
             give_up_after=int(limits.quarantine_share * count) + 1,
         )
-        process = Process(task, limits, -(-count // limits.batch_rows))
+        process = Process(task, limits, -(-count // (self.rows.job.rows_at_once if self.rows else 1)))
         self.stack.callback(process.dismiss)
         progress.advance(self.candidacy.name, role, 0, count)
         side = _Side(version, process, process.examine())
@@ -274,7 +274,7 @@ def _in_lake(candidacy: Candidacy, rows: Labelled) -> Iterator[str]:
     try:
         table = rows.table.select(columns)
         with lake.parquet_writer(f"{folder}/rows.parquet", table.schema) as writer:
-            writer.write_table(table, rows.job.limits.batch_rows)
+            writer.write_table(table, rows.job.rows_at_once)
         yield f"{folder}/rows.parquet"
     finally:
         lake.remove(folder)

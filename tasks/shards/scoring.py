@@ -117,7 +117,8 @@ def rows_to_score(task: Scoring, batch: int, died: Collection[int]) -> tuple[pa.
     """The rows of a batch that nobody took out, but those that end the model's process, and their positions."""
     first, end = bounds = snapshot.batch_bounds(task.snapshot, batch)
     rows = rejects.read_taken_out_before_scoring(task.lake, task.workspace, batch, bounds).remaining
-    rows = np.setdiff1d(rows, np.array(sorted(died), np.int64), assume_unique=True)
+    if died:
+        rows = np.setdiff1d(rows, np.array(sorted(died), np.int64), assume_unique=True)
     table = snapshot.read_batch(task.lake, task.workspace, batch)
     return (table if len(rows) == end - first else table.take(rows - first)), rows
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from tasks.core.definitions.auditing import Audit
 from tasks.core.definitions.column_types import parse_type
@@ -24,6 +24,8 @@ from tasks.core.errors import DefinitionError
 
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
+
+_MOST_AT_ONCE, _VALUES_AT_ONCE = 100_000, 4_000_000
 
 OnChange = Literal["accept", "warn", "block"]
 
@@ -57,9 +59,16 @@ class Limits(Definition):
     """What a run may use, and what it may lose, before it blocks."""
 
     quarantine_share: Annotated[float, Field(ge=0, le=1, description="Above this share of rows the run blocks.")] = 0.02
+    memory: Annotated[
+        ByteSize,
+        Field(
+            description="What a batch may take in the process that works on it, beside the libraries, as `512MB`: batches have "
+            "as many rows as that has room for, by the size of the first ones.",
+        ),
+    ] = ByteSize(512_000_000)
     batch_rows: Annotated[
-        int, Field(ge=1, le=10_000_000, description="Rows in a batch: what memory is bounded by.")
-    ] = 100_000
+        int | None, Field(ge=1, le=10_000_000, description="Rows in a batch, instead of what `memory` has room for.")
+    ] = None
     workers: Annotated[int, Field(ge=0, le=1024, description="Child processes; 0 is one a core.")] = 0
     batch_timeout_seconds: Annotated[
         float, Field(gt=0, le=86_400, description="For one batch, to validate or to score.")
@@ -203,6 +212,11 @@ class Job(Operation):
         which of a snapshot is its instant.
         """
         return self.schedule.tick_of(window, self.window) if self.schedule else window.end
+
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows are asked for at a time where they only pass through: of wide rows fewer."""
+        return min(self.limits.batch_rows or _MOST_AT_ONCE, max(_VALUES_AT_ONCE // len(self.columns), 1))
 
     @property
     def arrow_schema(self) -> pa.Schema:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from tasks.core.definitions.window import Window
 from tasks.core.errors import LakeCorrupt, SnapshotGone
 from tasks.core.records import read_beside
 from tasks.core.rows import rejects
+from tasks.core.rows.batch_size import bytes_per_row, rows_in_batch
 from tasks.core.rows.conform import conform
 from tasks.core.rows.digest import Hashes, RowDigest, hash_rows
 from tasks.core.rows.duplicates import DuplicateFinder
@@ -106,22 +108,28 @@ def write_snapshot(
     ignored_columns: tuple[str, ...] = (),
     tell: Callable[[int], None],
     now: Callable[[], dt.datetime],
+    several: Callable[[], object] = lambda: None,
 ) -> tuple[SnapshotRecord, RowDigest, RowDigest]:
     """Writes the rows of a source as they come. Returns the record, and the digests of the keys: pulled, repeated.
 
     Beside the snapshot it leaves the rows that no later stage may score: those without a key, with an event time that
     is missing or not in the window, with a value that is not of its column's type (rejects.parquet), and those that
-    repeat another row (duplicates.parquet).
+    repeat another row (duplicates.parquet). `several` is called when a batch is full: more may follow.
     """
     with contextlib.ExitStack() as stack:
         rows = stack.enter_context(lake.parquet_writer(f"{workspace}/{SNAPSHOT}", job.arrow_schema))
         taken = stack.enter_context(lake.parquet_writer(f"{workspace}/{rejects.PULLED}", REJECTS_SCHEMA))
         finder = stack.enter_context(DuplicateFinder(lake, f"{workspace}/{_SCRATCH}", memory_bytes=_DUPLICATES_BYTES))
         intake = _Intake(job, window, taken, finder, earlier_rejects)
-        found = stack.enter_context(contextlib.closing(ahead(batches)))
-        whole = rebatch(map(intake.add, found), job.limits.batch_rows)
+        taken_in = map(intake.add, stack.enter_context(contextlib.closing(ahead(batches))))
+        first = list(itertools.islice(filter(len, taken_in), 1))
+        row_bytes = max(map(bytes_per_row, first), default=0)
+        batch_rows = rows_in_batch(job.limits, row_bytes)
+        whole = rebatch(itertools.chain(first, taken_in), batch_rows)
         for batch in stack.enter_context(contextlib.closing(ahead(whole))):
-            rows.write_table(pa.Table.from_batches([batch]), row_group_size=job.limits.batch_rows)
+            if batch.num_rows == batch_rows:
+                several()
+            rows.write_table(pa.Table.from_batches([batch]), row_group_size=batch_rows)
             tell(batch.num_rows)
         repeated = intake.finish()
     with lake.parquet_writer(f"{workspace}/{rejects.DUPLICATES}", rejects.DUPLICATES_SCHEMA) as writer:
@@ -129,8 +137,9 @@ def write_snapshot(
     record = SnapshotRecord(
         digest=intake.row_digest.hex,
         rows=intake.count,
-        batches=-(-intake.count // job.limits.batch_rows),
-        batch_rows=job.limits.batch_rows,
+        batches=-(-intake.count // batch_rows),
+        batch_rows=batch_rows,
+        bytes_per_row=row_bytes,
         bytes=lake.size_bytes(f"{workspace}/{SNAPSHOT}"),
         sha256=lake.sha256(f"{workspace}/{SNAPSHOT}"),
         complete_at=now().replace(microsecond=0),

@@ -68,6 +68,9 @@ class SnapshotRecord(Record):
     rows: int
     batches: int
     batch_rows: int
+    bytes_per_row: Annotated[
+        int | None, Field(description="Of the first rows, in memory: what the batches' size follows from.")
+    ] = None
     bytes: int
     sha256: str
     complete_at: dt.datetime
@@ -203,6 +206,18 @@ class CodeRecord(Record):
     )
 
 
+class EngineRecord(Record):
+    """Where the shards were worked on, when that was last begun. No row depends on it."""
+
+    kind: Literal["local", "dask", "ray"] = "local"
+    workers: Annotated[NonNegativeInt, Field(description="Of the cluster; 0 where there is none.")] = 0
+    room: Annotated[NonNegativeInt, Field(description="How many shards these take at once.")] = 0
+
+    @property
+    def told(self) -> str:
+        return f"{self.kind}, workers: {self.workers}, shards at once: {self.room}"
+
+
 class StageTiming(Record):
     stage: str
     seconds: float
@@ -335,6 +350,7 @@ class Manifest(Record):
     estimate_note: Annotated[str, Field(description="Why there are none.")] = ""
     code: CodeRecord
     environment: dict[str, str]
+    engine: EngineRecord = EngineRecord()
     timings: tuple[StageTiming, ...] = ()
     peak_memory_bytes: Annotated[int | None, Field(description="Of the largest process.")] = None
     contract_version: int = 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
 
 from tasks.core import layout
+from tasks.core.ahead import ahead
 from tasks.core.errors import NotConserved
 from tasks.core.rows import contract, rejects
 from tasks.core.rows.digest import RowDigest, hash_rows
@@ -24,11 +27,19 @@ def stage_predictions(run: Run, manifest: Manifest) -> FileRecord:
     key = _staged_key(run, layout.PREDICTIONS)
     schema = contract.predictions_schema(run.job)
     batches = required_record(run.lake, run.workspace).batches
-    with run.lake.parquet_writer(key, schema, metadata=file_metadata(manifest)) as writer:
-        for batch in range(batches):
-            with run.lake.parquet(run.key(layout.checkpoint(batch))) as file:
-                writer.write_table(file.read())
+    with (
+        run.lake.parquet_writer(key, schema, metadata=file_metadata(manifest)) as writer,
+        contextlib.closing(ahead(_checkpoints(run, batches))) as tables,
+    ):
+        for table in tables:
+            writer.write_table(table)
     return _file_record(run.lake, key, layout.PREDICTIONS, run)
+
+
+def _checkpoints(run: Run, batches: int) -> Iterator[pa.Table]:
+    for batch in range(batches):
+        with run.lake.parquet(run.key(layout.checkpoint(batch))) as file:
+            yield file.read()
 
 
 def stage_quarantine(run: Run, manifest: Manifest) -> FileRecord:
@@ -82,7 +93,7 @@ def prove_conservation(run: Run, manifest: Manifest) -> tuple[RowCounts, KeyDige
             f"rows of {run.name} are unaccounted for: pulled {pulled.count:,}, but scored {scored.count:,} + quarantined "
             f"{quarantined.count:,} + duplicates {duplicates.count:,} = {accounted.count:,} (key digests {pulled.hex} "
             f"and {accounted.hex})",
-            state=f"nothing was published; the workspace {run.lake.path(run.workspace)} holds all that was done",
+            state=f"nothing was published; the workspace {run.lake.address(run.workspace)} holds all that was done",
             next_step="report this: it is a fault of Lamplighter or of the disk; then remove the workspace and run it again",
         )
     return (
@@ -130,8 +141,10 @@ def _quarantined(run: Run, schema: pa.Schema, pulled: pa.Table, reasons: pa.List
 def _keys_of(run: Run, table: str) -> RowDigest:
     digest = RowDigest.empty()
     with run.lake.parquet(_staged_key(run, table)) as file:
-        for batch in file.iter_batches(columns=list(run.job.keys), batch_size=run.job.limits.batch_rows):
-            digest += RowDigest.of(hash_rows(batch, run.job.keys))
+        found = file.iter_batches(columns=list(run.job.keys), batch_size=run.job.rows_at_once)
+        with contextlib.closing(ahead(found)) as batches:
+            for batch in batches:
+                digest += RowDigest.of(hash_rows(batch, run.job.keys))
     return digest
 
 
