@@ -60,7 +60,7 @@ LOCK = $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes 
 lock:
 	$(LOCK) --extra demo --extra postgresql -o requirements.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group lint -c requirements.lock -o .ci/dev.lock
-	$(LOCK) --override .ci/overrides.txt --extra demo --extra postgresql --extra compiled --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
+	$(LOCK) --override .ci/overrides.txt --extra demo --extra postgresql --group test --group lint --group bench -c .ci/dev.lock -o .ci/bench.lock
 	$(LOCK) --extra demo --extra postgresql --group test --group mutants -c .ci/dev.lock -o .ci/mutants.lock
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --group pyproject.toml:peers -o .ci/peers.lock
 	$(LOCK) --override .ci/overrides.txt --all-extras --group test --group lint --group extras -c .ci/dev.lock -o .ci/extras.lock

@@ -14,6 +14,7 @@ from tasks.estimate import estimate
 from tasks.latest import keep_latest, latest_kept
 from tasks.load import load
 from tasks.open import opened
+from tasks.orchestration.engines import engaged
 from tasks.outcome import told_as_state
 from tasks.publish import publish
 from tasks.pull import pull
@@ -56,6 +57,7 @@ def score(
         caught_up(job, as_of, dry_run=dry_run),
         latest_kept(job, dry_run=dry_run),
         opened(job, as_of, asked) as planned,
+        engaged(planned),
     ):
         check(planned)
         wait_until_ready(planned)

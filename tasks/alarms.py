@@ -62,7 +62,7 @@ def payload_of(lake: Lake, job: Job, found: Monitored, alarm: Alarm) -> dict[str
         "reason": f"{alarm.reason} {_in_words(rate)}".strip(),
         "next_step": _next_step(job, alarm),
         "readers_see": "what was published; an alarm of the monitor takes nothing back",
-        "report": str(lake.path(layout.index_page(job.job))),
+        "report": lake.address(layout.index_page(job.job)),
         "owner": job.owner,
         "looked_at": found.as_of,
         "rate": _plain(rate) if rate else None,

@@ -65,7 +65,7 @@ def told_as_event(function: Callable[P, Manifest]) -> Callable[P, Manifest]:
 def payload_of(lake: Lake, job: str, as_of: str, **said: str) -> dict[str, Any]:
     """What every event of a window says: these, and what readers see, and where its report is, if it has one."""
     page = layout.window_page(job, as_of)
-    report = str(lake.path(page)) if lake.exists(page) else ""
+    report = lake.address(page) if lake.exists(page) else ""
     return {"job": job, "as_of": as_of, **said, "readers_see": readers_see(lake, job, as_of), "report": report}
 
 

@@ -52,7 +52,7 @@ def auditing(job: str, as_of: Sequence[str], rows: int, seed: str) -> Iterator[A
     lake, project = Lake(settings.lake), Folder(settings.project)
     definition = Project(project).load(job)
     if not lake.exists(""):
-        raise DefinitionError(f"there is no lake in {lake.root}", next_step="set LAMPLIGHTER_LAKE to its folder")
+        raise DefinitionError(f"there is no lake in {lake.address()}", next_step="set LAMPLIGHTER_LAKE to its folder")
     for one in as_of:
         definition.job.window.parse(one)
     asked = Asked(
@@ -211,7 +211,7 @@ def _refuse(
         Finding(
             link="scores",
             as_of=manifest.as_of,
-            file=str(asked.lake.path(manifest.files[layout.PREDICTIONS].key)),
+            file=asked.lake.address(manifest.files[layout.PREDICTIONS].key),
             what="what comes of scoring it again",
             found=said,
             expected="the rows that readers see: neither the code nor the environment has changed",
@@ -281,7 +281,7 @@ def _payload(asked: Asked, record: AuditRecord) -> dict[str, Any]:
         "reason": f"{record.headline} {record.told}",
         "next_step": first.next_step,
         "readers_see": "what they saw: an audit takes nothing back",
-        "report": str(asked.lake.path(layout.index_page(record.job))),
+        "report": asked.lake.address(layout.index_page(record.job)),
         "owner": asked.job.owner,
         "audited_on": record.day,
         "findings_count": record.findings_count,

@@ -141,7 +141,7 @@ def _task(run: Run, manifest: Manifest, version: ModelVersion) -> Challenging:
     snapshot.check_bytes(run.lake, run.workspace, record)
     published = manifest.files[layout.PREDICTIONS].key
     if not is_visible(run.lake, manifest, layout.PREDICTIONS):
-        raise LakeCorrupt(f"{run.lake.path(published)} is not the file that run {manifest.run_id} published")
+        raise LakeCorrupt(f"{run.lake.address(published)} is not the file that run {manifest.run_id} published")
     _check_schemas(run, published, version)
     return Challenging(
         lake=run.lake,

@@ -146,7 +146,7 @@ def _left_behind(lake: Lake, record: Recall, job: str, windows: Sequence[str], w
             f"the rows of {job} {', '.join(list(tables)[:_MOST_NAMED])}{', ...' if len(tables) > _MOST_NAMED else ''} were "
             f"delivered to {', '.join(named)}, from where they cannot be taken: {why}",
             next_step=f"mend deployments/jobs/{job}.yaml; then: lamplighter deliver {job}; or, if it is no more, in its "
-            f"database: {sql} and remove the folder {lake.path(layout.deliveries(job))}",
+            f"database: {sql} and remove the folder {lake.address(layout.deliveries(job))}",
         )
     ]
 
@@ -175,7 +175,7 @@ def deliver_all(job: str, as_of: str | None = None) -> Round:
         return Round(job=job, table=target_of(definition).table)
     if not lake.exists(""):
         raise DefinitionError(
-            f"there is no lake in {lake.root}, so nothing can be delivered from there",
+            f"there is no lake in {lake.address()}, so nothing can be delivered from there",
             state="the database has what it had",
             next_step="set LAMPLIGHTER_LAKE to its folder",
         )

@@ -178,9 +178,9 @@ def _then(lake: Lake, job: Job, as_of: str | None) -> tuple[Manifest, SnapshotRe
         found = next((one for manifest in published if (one := _with_snapshot(lake, manifest))), None)
     if found is None:
         which = (
-            f"{job.job} {as_of} is not published, or its snapshot is gone from {lake.root}"
+            f"{job.job} {as_of} is not published, or its snapshot is gone from {lake.address()}"
             if as_of
-            else f"{lake.root} has no window of {job.job} that is published and whose snapshot is still there"
+            else f"{lake.address()} has no window of {job.job} that is published and whose snapshot is still there"
         )
         raise DefinitionError(
             f"{which}: nothing says what was known then",

@@ -17,7 +17,7 @@ from tasks.core.errors import Blocked, DefinitionError, LakeError, LamplighterEr
 from tasks.core.models.mlflow.mirror import followed
 from tasks.core.models.registry import Registry
 from tasks.core.rows import snapshot
-from tasks.core.runs import dry_run
+from tasks.core.runs import dry_run, formats
 from tasks.core.runs.acceptance import last_blocked
 from tasks.core.runs.asked import Asked
 from tasks.core.runs.manifest import Manifest, Trigger
@@ -76,6 +76,7 @@ def opened(
             refuse_finished(lake, job, as_of)
         if not asked.dry_run:
             refuse_shadow_over_live(lake, job, as_of, shadow=definition.job.output.shadow)
+        formats.check_table(lake, definition.job)
         trigger = _trigger(lake, definition, as_of, asked)
         run = _planned(lake, project, definition, window, started_at, trigger)
         _give_up_others(run)

@@ -59,7 +59,8 @@ def prune_lake(job: str = "", apply: Apply = "no", now: dt.datetime | None = Non
     at = instant(now)
     if not lake.exists(""):
         raise DefinitionError(
-            f"there is no lake in {lake.root}, so nothing in it is old", next_step="set LAMPLIGHTER_LAKE to its folder"
+            f"there is no lake in {lake.address()}, so nothing in it is old",
+            next_step="set LAMPLIGHTER_LAKE to its folder",
         )
     done = [pruning.attempt(lake, project, name, now=at, apply=_applies(project, name, apply)) for name in names]
     return done if job else [*done, pruning.prune_litter(lake, now=at, apply=apply != "no")]

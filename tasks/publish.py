@@ -8,7 +8,7 @@ import time
 from tasks.core.layout import METRICS, PREDICTIONS, QUARANTINE
 from tasks.core.models.model_events import refuse_recalled
 from tasks.core.models.registry import Registry
-from tasks.core.runs import dry_run, gate, metrics, staging
+from tasks.core.runs import dry_run, formats, gate, metrics, staging
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.publication import publish_staged
 from tasks.core.runs.run import Run, manifest_of, record, record_timing
@@ -36,7 +36,9 @@ def publish_run(run: Run) -> Manifest:
     refuse_recalled(Registry(run.lake).history(run.model.name), run.model.name, run.model.version)
     if run.is_dry_run:
         return dry_run.conclude(run, intent, finished_at=dt.datetime.now(dt.UTC))
-    return publish_staged(run.lake, run.workspace, intent, finished_at=dt.datetime.now(dt.UTC))
+    at = dt.datetime.now(dt.UTC)
+    formats.make_ready(run.lake, run.job, intent, at=at)
+    return publish_staged(run.lake, run.workspace, intent, finished_at=at)
 
 
 def _warnings(manifest: Manifest) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from tasks.core.profiles.figures import Figures
 from tasks.core.pruning.records import Pruned
 from tasks.core.records import read_beside
 from tasks.core.rows import contract, quarantine
-from tasks.core.runs import challenger, latest
+from tasks.core.runs import challenger, latest, partitions
 from tasks.core.runs import dry_run as dry_runs
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import queue
@@ -87,7 +87,7 @@ def write_report(job: str, as_of: str, *, dry_run: bool = False) -> str | None:
     page = _page(job, as_of, dry_run=dry_run)
     lake.write_bytes(page, _window_html(lake, definition, manifest, monitored).encode())
     _write_artifacts(lake, page, manifest)
-    return str(lake.path(page))
+    return lake.address(page)
 
 
 def write_reports(windows: Sequence[tuple[str, str]]) -> None:
@@ -215,6 +215,7 @@ def _window_html(lake: Lake, job: Job, manifest: Manifest, monitored: Monitored 
         figures=_figures(lake, manifest),
         columns=_columns(job),
         table=_address(lake, table_of(layout.PREDICTIONS, shadow=manifest.shadow), job),
+        is_delta=_is_delta(lake, job, shadow=manifest.shadow),
         quarantine_table=_address(lake, layout.QUARANTINE, job),
         others=_others(lake, job),
         quarantine_examples=[
@@ -262,6 +263,7 @@ def _index_html(lake: Lake, job: Job, monitored: Monitored | None) -> str:
             points=_points(lake, job, _WINDOWS_IN_INDEX),
             columns=_columns(job),
             table=_address(lake, table_of(layout.PREDICTIONS, shadow=job.output.shadow), job),
+            is_delta=_is_delta(lake, job, shadow=job.output.shadow),
             quarantine_table=_address(lake, layout.QUARANTINE, job),
             others=_others(lake, job),
             description=job.description,
@@ -328,13 +330,17 @@ def _columns(job: Job) -> list[pages.PublishedColumn]:
 
 
 def _address(lake: Lake, table: str, job: Job) -> str:
-    return str(lake.path(layout.table(table, job.job)))
+    return lake.address(layout.table(table, job.job))
+
+
+def _is_delta(lake: Lake, job: Job, *, shadow: bool) -> bool:
+    return partitions.is_delta(lake, layout.table(table_of(layout.PREDICTIONS, shadow=shadow), job.job))
 
 
 def _others(lake: Lake, job: Job) -> pages.OtherTables:
     folder, sql = layout.latest(job.job), job.output.sql
     return pages.OtherTables(
-        latest=str(lake.path(folder)) if lake.exists(folder) else "",
+        latest=lake.address(folder) if lake.exists(folder) else "",
         latest_note=latest.note(lake, job),
         runs=_address(lake, "runs", job),
         sql=sql.table if sql and not job.output.shadow else "",

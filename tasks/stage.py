@@ -14,10 +14,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.tasks import Task
 
+from tasks.core import progress
 from tasks.core.errors import LamplighterError
-from tasks.core.logs import counted, log
+from tasks.core.joining import Joining
+from tasks.core.logs import counted, log, run_fields
 from tasks.core.pages import wording
+from tasks.core.rows.snapshot import batch_bounds, required_record
+from tasks.core.runs.run import Run
 from tasks.core.workers import stop_children
+from tasks.orchestration import engines
+from tasks.orchestration.engines.cluster import Cluster
+from tasks.orchestration.quiet import say_it_once
+from tasks.orchestration.run_logs import log_to_run_page
 from tasks.outcome import failed_state
 
 P = ParamSpec("P")
@@ -47,6 +55,20 @@ class Stage(Generic[P, T]):
         options: dict[str, Any] = {"name": name, "task_run_name": name}
         self.task: Task[..., Any] = task(cache_policy=NO_CACHE, persist_result=False, **options)(told)
 
+        def afar(kind: str, joining: Joining, first: Any, shard: tuple[int, ...]) -> Any:
+            run = joining.run
+            with run_fields(job=run.job.job, as_of=run.window.as_of, run_id=run.run_id):
+                log_to_run_page()
+                say_it_once()
+                try:
+                    with joining.joined(engines.machine(kind)):
+                        return told(first, shard)  # type: ignore[call-arg, arg-type]
+                except LamplighterError as error:
+                    return failed_state(error)
+
+        # The same on a worker of a cluster, which has its place there first.
+        self.afar: Task[..., Any] = task(cache_policy=NO_CACHE, persist_result=False, **options)(afar)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs the task; what it returns."""
         with _logged(self.name):
@@ -61,6 +83,9 @@ def on_each(
 ) -> list[T]:
     """Runs the stage on every shard at once, a task each; all are awaited before the first failure is raised."""
     with _logged(f"{stage.name} ({wording.plural(len(shards), 'shard')})"):
+        cluster = engines.current()
+        if cluster and isinstance(first, Run):
+            return _on_cluster(cluster, stage, first, shards)
         batches = sum(map(len, shards))
         futures = [
             stage.task.with_options(task_run_name=f"{stage.does} {batches_named(shard, batches)}").submit(first, shard)
@@ -73,6 +98,42 @@ def on_each(
             _stop(futures)
             raise
         return [result_of(future.state) for future in futures]
+
+
+def _on_cluster(cluster: Cluster, stage: Stage[..., T], run: Run, shards: Sequence[tuple[int, ...]]) -> list[T]:
+    """The same on the workers of a cluster, which hands a shard whose worker it has lost to another."""
+    record = required_record(run.lake, run.workspace)
+    joining = Joining(run, cluster.rooms(len(shards)), None)
+    named = {shard: f"{stage.does} {batches_named(shard, record.batches)}" for shard in shards}
+    futures = {
+        cluster.submit(
+            stage.afar.with_options(task_run_name=named[shard]),
+            {"kind": cluster.engine.kind, "joining": joining, "first": run, "shard": shard},
+        ): shard
+        for shard in shards
+    }
+    states: dict[tuple[int, ...], Any] = {}
+    try:
+        for future in cluster.each_ended(run, list(futures)):
+            shard = futures[future]
+            states[shard] = _state_of(cluster, future, named[shard])
+            bounds = [batch_bounds(record, batch) for batch in shard]
+            progress.advance(run.name, stage.does.lower(), sum(end - begin for begin, end in bounds), record.rows)
+    except BaseException:
+        cluster.stop(joining.name, list(futures))
+        raise
+    return [result_of(states[shard]) for shard in shards]
+
+
+def _state_of(cluster: Cluster, future: Any, what: str) -> State[Any]:
+    """The task run's final state; of a shard that the cluster gave up there may be none but what it says itself."""
+    try:
+        state: State[Any] = cluster.result(future)
+    except Exception as error:  # noqa: BLE001 - of whatever kind: it is the cluster's, the task's own are in its state
+        lost = cluster.lost(what, error)
+        log.warning("%s", lost.failed)
+        return failed_state(lost)  # type: ignore[no-any-return]
+    return state
 
 
 def _stop(futures: Sequence[Any]) -> None:

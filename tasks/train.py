@@ -19,8 +19,15 @@ from tasks.core.estimation.estimator import Known
 from tasks.core.logs import log
 from tasks.core.models.formats import get_format
 from tasks.core.models.gate import evaluation
-from tasks.core.models.model import expected_outputs, input_frame
-from tasks.core.models.model_version import InputColumn, InputSchema, ModelVersion, Signature, TrainingRecord
+from tasks.core.models.model import LoadedModel, expected_outputs, input_frame, unregistered
+from tasks.core.models.model_version import (
+    Compilation,
+    InputColumn,
+    InputSchema,
+    ModelVersion,
+    Signature,
+    TrainingRecord,
+)
 from tasks.core.models.registering.candidate import make_candidate
 from tasks.core.models.registering.cross_fitting import PastUnknown, Recipe, cross_fit
 from tasks.core.models.registering.fitting import calibrated, make_estimator
@@ -30,6 +37,7 @@ from tasks.core.models.registering.ranges import Ranges, ranges_until
 from tasks.core.models.registering.training_data import Labelled, WindowRows, window_rows
 from tasks.core.models.registering.usual import History, Made, usual_of
 from tasks.core.models.registry import Registry
+from tasks.core.models.trees.parity import prove
 from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.settings import Settings
 from tasks.core.storage import Folder, Lake
@@ -130,6 +138,8 @@ def register_model(job: str, fitted: Fitted, scored: PastScored, actor: str) -> 
     later = scored.later
     outputs = expected_outputs(fitted.model, signature, later.table)
     benchmark = _benchmark(definition.job, training, fitted.model, later, outputs)
+    compilation = _compilation(fitted.model, signature, later.table) if training.compile_ else None
+    signature = signature.model_copy(update={"compiled": compilation is not None and compilation.compiled})
     candidate = make_candidate(
         get_format(signature.format).dump(fitted.model),
         signature,
@@ -149,10 +159,18 @@ def register_model(job: str, fitted: Fitted, scored: PastScored, actor: str) -> 
     )
     own = own_modules.digests_of(definition.job.model.allowed_types, Folder(Settings().project))
     code = provenance.code_record().model_copy(update={"modules": own})
-    candidate = replace(candidate, code=code, usual=usual_of(scored.history, made, definition.job))
+    usual = usual_of(scored.history, made, definition.job)
+    candidate = replace(candidate, code=code, usual=usual, compilation=compilation)
     return Registry(Lake(Settings().lake)).register(
         definition.job.model.name, candidate, at=dt.datetime.now(dt.UTC), actor=actor
     )
+
+
+def _compilation(model: Any, signature: Signature, rows: pa.Table) -> Compilation:
+    """Whether its trees can be compiled, proven on the rows of the benchmark."""
+    made = prove(LoadedModel(unregistered(signature), model), rows)
+    (log.info if made.compiled else log.warning)("%s", made)
+    return made
 
 
 def _card(job: Job, ranges: Ranges) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What the tests of the lake's files share."""
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tasks.core.storage import Lake
 
@@ -25,20 +27,33 @@ def rows(count: int = 3, value: float = 1.0) -> pa.Table:
     return pa.table({"x": np.full(count, value)}, schema=SCHEMA)
 
 
+def table_in(lake: Lake, key: str) -> pa.Table:
+    """What a reader makes of a file that knows nothing of lakes."""
+    with lake.local(key) as path:
+        return pq.read_table(path)
+
+
 def write(lake: Lake, key: str, table: pa.Table) -> None:
     with lake.parquet_writer(key, SCHEMA) as writer:
         writer.write_table(table)
 
 
 def everything_in(lake: Lake) -> list[str]:
-    """Every file and empty folder, hidden ones too, by the operating system's own account."""
+    """Every file and empty folder, hidden ones too, by the operating system's own account; every object of a store."""
+    if "://" in lake.address():
+        return lake.files()
     return sorted(
         str(path.relative_to(lake.root)) for path in lake.root.rglob("*") if path.is_file() or not any(path.iterdir())
     )
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    """But for connections, which clients keep."""
+    found = 0
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found += not os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
+    return found
 
 
 def failing(number: int):
@@ -65,7 +80,7 @@ def run(lake: Lake, body: str, **options) -> Child:
         "import os, signal, sys, time\n"
         "from tasks.core import storage\n"
         "from tasks.core.errors import LamplighterError, WindowBusy\n"
-        f"lake = storage.Lake({str(lake.root)!r})\n"
+        f"lake = storage.Lake({lake.address()!r})\n"
     )
     return Child(
         [sys.executable, "-c", head + body],

@@ -23,6 +23,7 @@ from tasks.core.runs.publication import publish_staged, staged
 from tasks.core.runs.recalling.recalls import Order
 from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
+from tests import delta_scenes
 
 MODEL, JOB, DAY = "late", "late", "2013-07-01"
 MIDNIGHT = dt.datetime(2013, 7, 2, tzinfo=dt.UTC)
@@ -124,13 +125,8 @@ def write_part(lake: Lake, key: str, version: int, rows: int) -> None:
 
 def seen(lake: Lake, table: str = layout.PREDICTIONS) -> list[int]:
     """The versions in what a reader's glob finds, a row each: by pyarrow alone, from the folder itself."""
-    files = sorted((lake.root / table).rglob("*"))
-    return sorted(
-        version
-        for path in files
-        if path.is_file()
-        for version in pq.read_table(path, partitioning=None)["x"].to_pylist()
-    )
+    files = (path for job in lake.names(table) for path in delta_scenes.files(lake.root, f"{table}/{job}"))
+    return sorted(version for path in files for version in pq.read_table(path, partitioning=None)["x"].to_pylist())
 
 
 def withdrawn(lake: Lake, table: str = layout.PREDICTIONS) -> list[int]:

@@ -80,7 +80,7 @@ def _tell(record: AuditRecord) -> None:
         paragraph(sentence)
     if record.carried:
         paragraph(f"An earlier audit found {len(record.carried)} more, in what this one did not look at.")
-    paragraph(f"Seed {record.seed}. Record: {the_lake().path(layout.audit_record(record.job, record.day))}")
+    paragraph(f"Seed {record.seed}. Record: {the_lake().address(layout.audit_record(record.job, record.day))}")
 
 
 def _breaks(record: AuditRecord) -> Iterator[str]:

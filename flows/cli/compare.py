@@ -236,7 +236,7 @@ def _report(found: Compared) -> str:
     from tasks.core import layout  # noqa: PLC0415
 
     page = layout.dry_run_page if found.ours.what == "dry run" else layout.window_page
-    return str(the_lake().path(page(found.job.job, found.as_of)))
+    return the_lake().address(page(found.job.job, found.as_of))
 
 
 def _then(found: Compared) -> str:

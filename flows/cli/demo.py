@@ -61,7 +61,7 @@ def demo(
     if isinstance(error, Blocked):
         paragraph("", f"{world.BROKEN_DAY} is blocked: {error.failed}. Readers see nothing of it.", "")
     _look(world.JOB, world.BROKEN_DAY, debug=bool(context.obj))
-    places = {"table": lake.path(f"predictions/{world.JOB}"), "reports": lake.path("reports/index.html")}
+    places = {"table": lake.address(f"predictions/{world.JOB}"), "reports": lake.address("reports/index.html")}
     paragraph(*(line.format(**places, broken=world.BROKEN_DAY) for line in _READING.splitlines()))
 
 

@@ -91,7 +91,7 @@ def show(job: JobArgument, as_of: AsOf, as_json: AsJson = False) -> None:
     latest, visible = latest_manifest(lake, job, as_of), published_manifest(lake, job, as_of)
     if latest is None:
         raise DefinitionError(
-            f"{job} {as_of} has no run in {lake.root}", next_step=f"lamplighter score {job} --as-of {as_of}"
+            f"{job} {as_of} has no run in {lake.address()}", next_step=f"lamplighter score {job} --as-of {as_of}"
         )
     if as_json:
         echo_json(latest.model_dump(mode="json"))

@@ -94,7 +94,7 @@ def _tell(done: Finding) -> None:
         paragraph(f"And {len(found.notes) - _MOST_NOTES} notes more: --json has all.")
     if done.told:
         paragraph(f"Told just now: {len(done.told)}.")
-    paragraph(f"Pages: {the_lake().path(layout.index_page(found.job))}")
+    paragraph(f"Pages: {the_lake().address(layout.index_page(found.job))}")
     for step in dict.fromkeys(one.next_step for one in found.open_alarms if one.next_step):
         paragraph(f"Next: {step}")
 

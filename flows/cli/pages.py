@@ -23,7 +23,6 @@ def pages(
 ) -> None:
     """Serve the reports, read-only, until Ctrl-C."""
     from tasks.core.serving import listening_at, serve_at  # noqa: PLC0415
-    from tasks.core.storage import Folder  # noqa: PLC0415
 
     settings = Settings()
     host = host or settings.pages_host
@@ -32,5 +31,5 @@ def pages(
         paragraph(f"The reports are at http://{host}:{at}/ until Ctrl-C.")
         if not host.startswith(_LOOPBACK):
             paragraph("Everybody who reaches this machine there can read them, and they show examples of rows.")
-        serve_at(listener, Folder(the_lake().path("reports")), settings.pages_names.split(","))
+        serve_at(listener, the_lake().below("reports"), settings.pages_names.split(","))
     paragraph("Stopped.")

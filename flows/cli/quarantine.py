@@ -69,7 +69,7 @@ def _last_run(lake: object, job: str, as_of: str) -> Manifest:
     manifest = latest_manifest(lake, job, as_of)
     if manifest is None:
         raise DefinitionError(
-            f"{job} {as_of} has no run in {lake.root}", next_step=f"lamplighter score {job} --as-of {as_of}"
+            f"{job} {as_of} has no run in {lake.address()}", next_step=f"lamplighter score {job} --as-of {as_of}"
         )
     return manifest
 

@@ -55,6 +55,9 @@ def register(
         list[str] | None,
         typer.Option("--input", help="A column that the model takes, where it names none itself; once for each."),
     ] = None,
+    compile_: Annotated[
+        bool, typer.Option("--compile", help="Compile its trees, where they score as scikit-learn's do.")
+    ] = False,
     no_alias: Annotated[
         bool, typer.Option("--no-alias", help="Let no alias name it, though it is the model's first version.")
     ] = False,
@@ -65,7 +68,7 @@ def register(
 
     The first version of a model is production from then on; every other one waits for `promote`.
     """
-    from tasks.core.models.registering.given import Given, check_adapters, job_of  # noqa: PLC0415
+    from tasks.core.models.registering.given import Given, check_adapters, check_compiled, job_of  # noqa: PLC0415
     from tasks.core.models.registering.model_file import read_model_file  # noqa: PLC0415
     from tasks.core.models.registering.sample import read_sample  # noqa: PLC0415
 
@@ -80,9 +83,11 @@ def register(
         adapter=adapter or None,
         output_adapter=output_adapter or None,
         inputs=tuple(input_ or ()),
+        compile_trees=compile_,
         card=_fields(card or []),
     )
     check_adapters(given)
+    check_compiled(given)
     # Only listed here: nothing in the file has run.
     needed = [
         each
@@ -241,6 +246,7 @@ def _facts(registered: Registered) -> dict[str, Any]:
         "digest": version.digest,
         "signature": version.signature.model_dump(mode="json", by_alias=True),
         "benchmark": registered.candidate.benchmark,
+        "compiled": version.signature.compiled,
         "remarks": list(registered.remarks),
     }
 

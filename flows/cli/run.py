@@ -138,8 +138,8 @@ def _tell_dry_run(manifest: Manifest) -> None:
             paragraph(f"  {warning}")
         rows = [(name, one.mean, one.minimum, one.maximum) for name, one in manifest.predictions.items()]
         table(("prediction", "mean", "least", "most"), [(name, *map(_figure, some)) for name, *some in rows])
-        paragraph(f"Scored rows: {lake.path(manifest.files[layout.PREDICTIONS].key)}")
-    paragraph(f"Report: {lake.path(layout.dry_run_page(manifest.job, manifest.as_of))}")
+        paragraph(f"Scored rows: {lake.address(manifest.files[layout.PREDICTIONS].key)}")
+    paragraph(f"Report: {lake.address(layout.dry_run_page(manifest.job, manifest.as_of))}")
     if manifest.state == "dry_run":
         paragraph(f"Next: {manifest.next_step}")
 

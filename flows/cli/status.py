@@ -46,7 +46,8 @@ def status(
     if not lake.exists(""):
         # Of a lake that is somewhere else, all would be well.
         raise DefinitionError(
-            f"there is no lake in {lake.root}, so nothing has run there", next_step="set LAMPLIGHTER_LAKE to its folder"
+            f"there is no lake in {lake.address()}, so nothing has run there",
+            next_step="set LAMPLIGHTER_LAKE to its folder",
         )
     found = [status_of(lake, project, name, now=now) for name in _named(jobs or [], project.job_names())]
     found = _of_owner(found, owner)

@@ -62,5 +62,3 @@ def _empty(waiting: queue.Queue[tuple[str, Any]]) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
             waiting.get_nowait()
-
-

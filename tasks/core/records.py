@@ -30,7 +30,7 @@ def read_record(
     lake: Folder, key: str, kind: type[R], *, wrong: str, state: str = _LEFT, next_step: str = _RESTORE
 ) -> R:
     """The record in a file; LakeCorrupt names the file, and the first thing that is wrong."""
-    return parse_record(lake.read_bytes(key), kind, f"{lake.path(key)} {wrong}", state=state, next_step=next_step)
+    return parse_record(lake.read_bytes(key), kind, f"{lake.address(key)} {wrong}", state=state, next_step=next_step)
 
 
 def read_beside(
@@ -80,4 +80,4 @@ def said_by_file(lake: Folder, key: str) -> dict[str, Any]:
     """What a Parquet file of a table says of itself in its metadata; nothing where it says nothing."""
     with lake.parquet(key) as file:
         said = (file.metadata.metadata or {}).get(b"lamplighter", b"{}")
-    return parse_object(said, f"{lake.path(key)} does not say what has written it")
+    return parse_object(said, f"{lake.address(key)} does not say what has written it")

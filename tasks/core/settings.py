@@ -16,6 +16,7 @@ PREFIX = "LAMPLIGHTER_"
 _ENV_FILE = ".env"
 _PROJECT, _LAKE = f"{PREFIX}PROJECT", f"{PREFIX}LAKE"
 _LONGEST_SHOWN = 80
+_OF_OBJECT_STORES = ("AWS_", "GOOGLE_", "AZURE_")
 
 
 def _lower(given: object) -> object:
@@ -24,6 +25,7 @@ def _lower(given: object) -> object:
 
 
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
+EngineKind = Annotated[Literal["local", "dask", "ray"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 
 
@@ -41,7 +43,13 @@ class Settings(BaseSettings):
         env_ignore_empty=True,
     )
 
-    lake: Annotated[str, Field(description="The folder that everything is published into.")] = "./lake"
+    lake: Annotated[
+        str,
+        Field(
+            description="The folder that everything is published into, or a place in an object store: `s3://BUCKET/PREFIX`, "
+            "`gs://`, `abfs://` or `az://`, whose keys come from the environment."
+        ),
+    ] = "./lake"
     project: Annotated[str, Field(description="The folder that holds `deployments/jobs/` and `expectations/`.")] = "."
     log_format: Annotated[
         LogFormat, Field(description="`text`, or `json`: one object a line, with job, as_of and run_id.")
@@ -51,6 +59,27 @@ class Settings(BaseSettings):
         Field(
             description="From which level on lines go to standard error: `debug`, `info`, `warning`, `error`. "
             "Not set: `info` in a worker, none in a command that is typed."
+        ),
+    ] = None
+    engine: Annotated[
+        EngineKind | None,
+        Field(
+            description="Where shards are worked on, whatever a job says: `local`, `dask` or `ray`. Not set: as the job says."
+        ),
+    ] = None
+    engine_address: Annotated[
+        str,
+        Field(
+            description="Where that cluster is, in the place of a job's own `engine.address`: `tcp://host:8786` of Dask's "
+            "scheduler, `ray://host:10001` of Ray. A local run does not look at it.",
+        ),
+    ] = ""
+    engine_workers: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            le=100,
+            description="The most shards at once there, in the place of a job's own; 0: as many as it has room for.",
         ),
     ] = None
     pages_url: Annotated[
@@ -116,6 +145,8 @@ def _lake_beside_its_file() -> dict[str, Any]:
     if not of_project or any(name.upper() == _LAKE for name in (*os.environ, *dotenv_values(here))):
         return {}
     lake = dotenv_values(of_project[0]).get(_LAKE)
+    if lake and "://" in lake:
+        return {"lake": lake}
     return {"lake": os.path.join(os.path.dirname(of_project[0]), lake)} if lake else {}  # noqa: PTH118, PTH120 - names
 
 
@@ -155,6 +186,20 @@ def prepare_prefect(*, quiet: bool) -> None:
         )
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def prepare_ray() -> None:
+    """What Ray is to find in the environment before it is imported: it reports to nobody."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # A zero of our own is no order to hide accelerators; Ray would warn that this changes.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+
+def prepare_object_store() -> None:
+    """What the clients of object stores read from the environment alone, from `.env` too."""
+    for name, value in _dotenv().items():
+        if name.startswith(_OF_OBJECT_STORES) and value:
+            os.environ.setdefault(name, value)
 
 
 def prepare_mlflow() -> None:

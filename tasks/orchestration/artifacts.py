@@ -29,7 +29,7 @@ def show_window(lake: Lake, page: str, manifest: Manifest, beside: Beside) -> No
     # What a dry run says must not stand for the job's last run.
     of = f"{manifest.job} dry run" if manifest.is_dry_run else manifest.job
     about = f"{manifest.job} {manifest.as_of}: {(manifest.verdict or manifest.state).replace('_', ' ')}"
-    text = pages.render_markdown(manifest, link or str(lake.path(page)), beside)
+    text = pages.render_markdown(manifest, link or lake.address(page), beside)
     create_markdown_artifact(text, key=artifact_name(of, "report"), description=about)
     figures = pages.summary_rows(manifest, beside)
     create_table_artifact(figures, key=artifact_name(of, "figures"), description=about)
@@ -46,7 +46,7 @@ def show_look(lake: Lake, found: Monitored) -> None:
     """What a look at a job has found, as its artifact `monitor-<job>`. Needs a flow or a task that runs."""
     page = layout.index_page(found.job)
     link, about = _link(page), f"{found.job} as of {found.as_of}: {pages.look_in_words(found)}"
-    text = pages.look_markdown(found, link or str(lake.path(page)))
+    text = pages.look_markdown(found, link or lake.address(page))
     create_markdown_artifact(text, key=artifact_name("monitor", found.job), description=about)
     create_table_artifact(pages.look_rows(found), key=artifact_name("monitor", found.job, "figures"), description=about)
     if link:

@@ -99,7 +99,7 @@ def environment_of(here: Place) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "NO_PROXY": _with_loopback(given.get("NO_PROXY") or given.get("no_proxy", "")),
         "LAMPLIGHTER_PROJECT": str(Folder(settings.project).root),
-        "LAMPLIGHTER_LAKE": str(Lake(settings.lake).root),
+        "LAMPLIGHTER_LAKE": Lake(settings.lake).address(),
     }
 
 

@@ -183,7 +183,7 @@ def _expected(task: Auditing, schema: pa.Schema, rows: pa.Table, scores: pa.Tabl
             columns[name] = rows[name]
         else:
             raise LakeCorrupt(
-                f"{task.lake.path(task.published)} has a column '{name}', which is neither of the snapshot nor of the model"
+                f"{task.lake.address(task.published)} has a column '{name}', which is neither of the snapshot nor of the model"
             )
     return pa.table(columns)
 

@@ -15,6 +15,7 @@ from tasks.core.definitions.project import JOBS, Definition, Project
 from tasks.core.errors import JobError, LamplighterError, SuiteError, WorkerError
 from tasks.core.models.model_version import ModelVersion
 from tasks.core.models.registry import Registry
+from tasks.core.runs import formats
 from tasks.core.source.driver import how_to_install
 from tasks.core.storage import Folder
 from tasks.core.workers import Workers, dismiss
@@ -39,6 +40,7 @@ def _problem(project: Project, registry: Registry, name: str, of_expectations: S
     try:
         definition = project.load(name)
         _check_drivers(definition)
+        formats.check_table(registry.lake, definition.job)
         if of_expectations and any((definition.suite_text, definition.output_suite_text, definition.labels_suite_text)):
             raise of_expectations
         # A custom expectation may misbehave when it is made, too.

@@ -75,7 +75,7 @@ def _load(
         raise ModelBlocked(
             f"{found} is not the version that this run was planned with: its digest is {found.digest}, and was {digest}",
             state="no row of this batch was scored",
-            next_step=f"restore {lake.path('models')}/{name} from a backup",
+            next_step=f"restore {lake.address('models')}/{name} from a backup",
         )
     return load_model(
         registry,

@@ -24,7 +24,7 @@ from tasks.core.models.registry import Registry
 from tasks.core.profiles.profile import BatchProfile, ReferenceProfile, profile_batch
 from tasks.core.records import read_beside
 from tasks.core.rows import rejects, snapshot
-from tasks.core.rows.contract import predictions_schema
+from tasks.core.rows.contract import predictions_schema, repeating_columns
 from tasks.core.rows.reasons import Reason, rejects_table
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Lake
@@ -83,7 +83,9 @@ def score_batch(
     if len(kept) < len(rows):
         table = table.take(np.flatnonzero(np.isin(rows, kept)))
     with task.lake.parquet_writer(
-        f"{task.workspace}/{layout.checkpoint(batch)}", predictions_schema(task.job)
+        f"{task.workspace}/{layout.checkpoint(batch)}",
+        predictions_schema(task.job),
+        repeating=repeating_columns(task.job),
     ) as writer:
         writer.write_table(_published_rows(task, table, predictions))
     rejects.write_rejects(

@@ -1,132 +1,86 @@
-"""Runs the benchmarks and prints a table; every figure is written to tests/bench/results/latest.json.
+"""The benchmarks: every figure as a ratio of two that were measured side by side, into results/latest.json and latest.md.
 
-    python -m tests.bench --rows 5000000
+    python -m tests.bench [--rows 10000000] [--quick] [--only scoring --only fixed] [--model forest] [--columns 200]
 
-Each contender runs in a process of its own, three times; the median counts. CPU seconds are of the work alone, after its
-imports. Memory is the peak proportional set size of the process tree, less that of a bare interpreter.
+Parts: validation, profiling, fixed (what a run costs that scores nothing), scoring (against five others, a contest a
+model), scale (from few rows to many), profile (where a run's CPU time goes), sql. The rows that are scored are made once,
+and kept in --folder, else in $LAMPLIGHTER_BENCH, else in .bench.
 """
 
 import argparse
-import json
+import importlib.util
 import pathlib
-import platform
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable, Iterator
 
-import psutil
+from tests.bench import report
 
-HERE = pathlib.Path(__file__).parent
-RUNS = 3
-CONTENDERS = ("pyarrow", "lamplighter", "stock_gx", "polars", "pandera")
-_MB = 2**20
+PARTS = ("validation", "profiling", "fixed", "scoring", "scale", "profile", "sql")
+QUICK_ROWS = 500_000
+# Up to so many rows each contender has three runs, of which the median counts.
+_THREE_RUNS = 1_000_000
+_MOST_VALIDATED, _MOST_PROFILED = 5_000_000, 1_000_000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="tests.bench")
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory() as folder:
-        data = pathlib.Path(folder, "readings.parquet")
-        subprocess.run([sys.executable, "-m", "tests.bench.validating", "make", str(data), str(rows)], check=True)
-        bare = measure([sys.executable, "-c", "import time; time.sleep(0.3); print('{}')"])[1]
-        found = {name: _median(name, data, bare) for name in CONTENDERS}
-    _check_same_verdicts(found)
-    figures = _figures(found)
-    _write(figures, rows)
-    _print(found, rows)
+    given = _given()
+    began, parts = time.monotonic(), []
+    for part in _parts(given):
+        parts.append(part)
+        print("\n".join([f"\n## {part.title}", "", *part.lines]), flush=True)
+        report.write(
+            parts, [f"`python -m tests.bench {' '.join(sys.argv[1:])}`, {(time.monotonic() - began) / 60:.0f} min"]
+        )
+    print(f"\nEvery figure: {report.RESULTS / 'latest.json'}; the tables: latest.md")
 
 
-def measure(command: list[str]) -> tuple[dict, float]:
-    """What the command prints as JSON in its last line, and the peak PSS of its process tree in MB."""
-    process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, _pss(process))
-        time.sleep(0.02)
-    if process.returncode:
-        return {}, float("nan")
-    return json.loads(process.stdout.read().splitlines()[-1]), peak
+def _given() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=0, help="To score; 10,000,000 where nothing is said.")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROWS:,} rows, one run each, and no scale.")
+    parser.add_argument("--only", action="append", choices=PARTS, help="A part; once for each.")
+    parser.add_argument("--model", action="append", choices=("boosted", "linear", "forest", "regression"))
+    parser.add_argument("--columns", type=int, default=16, help="How many a model takes: the flights' 16, and numbers.")
+    parser.add_argument("--contender", action="append", help="Beside lamplighter and bare: naive, mlflow, ray, spark.")
+    parser.add_argument("--folder", type=pathlib.Path, help="Where the rows are kept.")
+    parser.add_argument("--out", type=pathlib.Path, default=report.RESULTS, help="Where the results are written.")
+    parser.add_argument("--runs", type=int, default=0, help="Of each contender; 3 up to a million rows, else 1.")
+    parser.add_argument("--limit", type=float, default=900, help="Seconds that a contender may take.")
+    given = parser.parse_args()
+    report.RESULTS = given.out
+    given.rows = given.rows or (QUICK_ROWS if given.quick else 10_000_000)
+    given.is_short = given.quick or given.rows <= QUICK_ROWS
+    given.runs = given.runs or (3 if given.rows <= _THREE_RUNS and not given.is_short else 1)
+    given.model = given.model or ["boosted", "linear"]
+    given.parts = given.only or [one for one in PARTS if not (given.is_short and one in ("scale", "profiling"))]
+    return given
 
 
-def _pss(process: psutil.Process) -> float:
-    total = 0
-    try:
-        for one in [process, *process.children(recursive=True)]:
-            total += one.memory_full_info().pss
-    except psutil.Error:
-        pass
-    return total / _MB
+def _parts(given: argparse.Namespace) -> Iterator[report.Part]:
+    if "validation" in given.parts:
+        from tests.bench import validation
+
+        yield validation.run(min(given.rows, _MOST_VALIDATED), 1 if given.is_short else validation.RUNS)
+    if "profiling" in given.parts:
+        from tests.bench import profiling
+
+        yield profiling.run(min(given.rows, _MOST_PROFILED))
+    if {"fixed", "scoring", "scale", "profile"} & set(given.parts):
+        from tests.bench.scoring import everything
+
+        yield from everything.parts(given)
+    if "sql" in given.parts and (sql := _sql()):
+        yield sql(given)
 
 
-def _median(name: str, data: pathlib.Path, bare: float) -> dict:
-    runs = [measure([sys.executable, "-m", "tests.bench.validating", name, str(data)]) for _ in range(RUNS)]
-    if not all(said for said, _ in runs):
-        return {}
-    return {
-        "cpu_s": statistics.median(said["cpu_s"] for said, _ in runs),
-        "peak_mb": statistics.median(peak for _, peak in runs) - bare,
-        "failing": runs[0][0]["failing"],
-    }
+def _sql() -> Callable | None:
+    """The part of SQL sources; none where its file is not there."""
+    if importlib.util.find_spec("tests.bench.sql") is None:
+        return None
+    from tests.bench import sql
 
-
-def _check_same_verdicts(found: dict) -> None:
-    """A contender that does less is no contender: all must find the same number of failing rows, check by check."""
-    expected = found["pyarrow"]["failing"]
-    for name, said in found.items():
-        if said and said["failing"] != expected:
-            sys.exit(f"{name} found {said['failing']} failing rows, and pyarrow {expected}")
-
-
-def _figures(found: dict) -> list[dict]:
-    ours, arrow, stock = found["lamplighter"], found["pyarrow"], found["stock_gx"]
-    return [
-        {
-            "name": "validate_cpu_vs_pyarrow",
-            "value": ours["cpu_s"],
-            "unit": "s",
-            "versus": arrow["cpu_s"],
-            "ratio": ours["cpu_s"] / arrow["cpu_s"],
-        },
-        {
-            "name": "validate_cpu_vs_stock_gx",
-            "value": ours["cpu_s"],
-            "unit": "s",
-            "versus": stock["cpu_s"],
-            "ratio": ours["cpu_s"] / stock["cpu_s"],
-        },
-        {
-            "name": "validate_peak_mb",
-            "value": ours["peak_mb"],
-            "unit": "MB",
-            "versus": stock["peak_mb"],
-            "ratio": ours["peak_mb"] / stock["peak_mb"],
-        },
-    ]
-
-
-def _write(figures: list[dict], rows: int) -> None:
-    results = HERE / "results"
-    results.mkdir(exist_ok=True)
-    (results / "latest.json").write_text(json.dumps(figures, indent=2) + "\n")
-    machine = (
-        f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}"
-    )
-    (results / "latest.md").write_text(f"{rows:,} rows, {machine}\n\n{json.dumps(figures, indent=2)}\n")
-
-
-def _print(found: dict, rows: int) -> None:
-    base = found["pyarrow"]["cpu_s"]
-    print(f"12 expectations on {rows:,} rows x 12 columns, with the failing rows; median of {RUNS} runs\n")
-    print("| | CPU s | against pyarrow | peak MB above a bare interpreter |")
-    print("|---|---|---|---|")
-    for name, said in found.items():
-        if said:
-            print(f"| {name} | {said['cpu_s']:.2f} | {said['cpu_s'] / base:.2f}x | {said['peak_mb']:.0f} |")
-        else:
-            print(f"| {name} | did not run | | |")
+    return getattr(sql, "part", None)
 
 
 if __name__ == "__main__":

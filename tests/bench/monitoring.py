@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 
-from tests.bench.__main__ import HERE, measure
+from tests.bench.measuring import said_and_peak
+from tests.bench.report import RESULTS, ROOT
 from tests.bench.world import SHIFTED_FROM, SHIFTED_TO
 
-ROOT = HERE.parents[1]
 PEERS = ROOT / ".venv-peers" / "bin" / "python"
 QUIET = 7
 COLLAPSE = "2013-09-01"
@@ -49,9 +49,9 @@ def both(tool: str, folder: pathlib.Path, every: int) -> dict:
     """The autumn, which is timed, and all other scenes."""
     days = [str(every)] if tool == "evidently" else []
     command = [tools()[tool], "-m", "tests.bench.monitors", tool, str(folder)]
-    bare = measure([tools()[tool], "-c", "import time; time.sleep(0.3); print('{}')"])[1]
-    autumn, peak = measure([*command, "autumn", *days])
-    others, _ = measure([*command, "others", *days])
+    bare = said_and_peak([tools()[tool], "-c", "import time; time.sleep(0.3); print('{}')"])[1]
+    autumn, peak = said_and_peak([*command, "autumn", *days])
+    others, _ = said_and_peak([*command, "others", *days])
     if not autumn or not others:
         sys.exit(f"{tool} did not run to its end: {' '.join(command)}")
     kept = {key: autumn[key] | others[key] for key in ("days", "scenes")}
@@ -134,9 +134,9 @@ def tell(found: dict) -> None:
         lines.append(
             f"| {tool} | {len(said['days']['autumn'])} | {1000 * each[tool]:.0f} | {ratio:.1f}x | {said['peak_mb']:.0f} |"
         )
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "monitoring.json").write_text(json.dumps(found, indent=1) + "\n")
-    (HERE / "results" / "monitoring.md").write_text("\n".join(lines) + "\n")
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "monitoring.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / "monitoring.md").write_text("\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -32,6 +32,8 @@ from tasks.core.profiles.profile import empty
 from tasks.core.runs.manifest import SnapshotRecord
 from tasks.core.storage import Folder, Lake
 from tasks.shards import scoring
+from tests.bench.measuring import said_and_peak
+from tests.bench.report import Figure, Part, add, table
 from tests.bench.world import JOB
 
 DAY, DAY_ROWS = "2013-07-01", 1_000
@@ -156,42 +158,40 @@ def score_all(folder: pathlib.Path, *, profiled: bool) -> dict:
     return {"cpu_s": time.process_time() - began, "rows": sum(one.scored for one in batches), "compared": compared}
 
 
-def run(rows: int, folder: pathlib.Path) -> None:
-    """Makes all that is needed, measures each in a process of its own, prints it and keeps it."""
-    from tests.bench.__main__ import HERE, measure
-
-    subprocess.run([sys.executable, "-m", "tests.bench.world", str(folder)], check=True)
+def run(rows: int) -> Part:
+    """Makes all that is needed in a folder of its own, and measures each in a process of its own."""
     command = [sys.executable, "-m", "tests.bench.profiling"]
-    subprocess.run([*command, "make", str(folder), str(rows)], check=True)
-    shares, _ = measure([*command, "cost", str(folder)])
-    without, lower = measure([*command, "without", str(folder)])
-    scored, higher = measure([*command, "with", str(folder)])
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, "-m", "tests.bench.world", folder], check=True, stdout=sys.stderr)
+        subprocess.run([*command, "make", folder, str(rows)], check=True)
+        shares, _ = said_and_peak([*command, "cost", folder])
+        without, lower = said_and_peak([*command, "without", folder])
+        scored, higher = said_and_peak([*command, "with", folder])
     if not (shares and without and scored and without["rows"] == scored["rows"] == rows):
         sys.exit("the rows were not scored to their end")
-    lines = [
-        f"{rows:,} rows x 16 features; load {os.getloadavg()[0]:.1f}",
-        "",
-        "| scored | CPU ms | profiled, CPU ms | share |",
-        "|---|---|---|---|",
-        *(
-            f"| {one['rows']:,} rows | {1000 * one['scoring_s']:.0f} | {1000 * one['profiling_s']:.1f} | {one['share']:.1%} |"
-            for one in shares.values()
-        ),
-        "",
-        f"Peak memory: {lower:.0f} MB, profiled and compared {higher:.0f} MB, {higher - lower:+.0f}.",
+    figures = [
+        Figure(f"profile_cpu_share_{name}", one["profiling_s"], "s", one["scoring_s"], one["share"])
+        for name, one in shares.items()
     ]
-    found = {"rows": rows, "cost": shares, "peak_mb": {"without": lower, "with": higher}}
-    (HERE / "results").mkdir(exist_ok=True)
-    (HERE / "results" / "profiling.json").write_text(json.dumps(found, indent=2) + "\n")
-    (HERE / "results" / "profiling.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    figures.append(Figure.against("profile_peak_mb", higher, "MB", lower))
+    found = [
+        (
+            f"{one['rows']:,} rows",
+            f"{1000 * one['scoring_s']:.0f}",
+            f"{1000 * one['profiling_s']:.1f}",
+            f"{one['share']:.1%}",
+        )
+        for one in shares.values()
+    ]
+    lines = table(("scored", "CPU ms", "profiled, CPU ms", "share"), found)
+    lines += ["", f"Peak memory: {lower:.0f} MB, profiled and compared {higher:.0f} MB, {higher - lower:+.0f}."]
+    return Part(f"Profiling {rows:,} rows x 16 features while they are scored", figures, lines)
 
 
 def main() -> None:
     what = sys.argv[1]
     if what == "--rows":
-        with tempfile.TemporaryDirectory() as folder:
-            run(int(sys.argv[2]), pathlib.Path(folder))
+        add(run(int(sys.argv[2])), "profiling")
         return
     folder = pathlib.Path(sys.argv[2]).resolve()
     if what == "make":

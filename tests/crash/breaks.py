@@ -2,7 +2,7 @@
 
 from tasks.core.models import registry
 from tasks.core.rows import rejects
-from tasks.core.runs import publication
+from tasks.core.runs import partitions, publication
 from tasks.core.runs.recalling import withdrawal
 from tasks.core.storage import Lake, system
 
@@ -37,6 +37,18 @@ def _forget_intent() -> None:
             plain(lake, workspace, manifest)
 
     withdrawal.write_manifest = write
+
+
+def _two_commits() -> None:
+    """What a Delta table shows goes with one commit, and what it is to show comes with the next."""
+    plain = partitions._commit
+
+    def commit(lake, table, label, name, at):
+        plain(lake, table, label, None, at)
+        if name:
+            plain(lake, table, label, name, at)
+
+    partitions._commit = commit
 
 
 def _event_in_two_steps() -> None:
@@ -95,6 +107,7 @@ BREAKS = {
     "no-undo": _no_undo,
     "stale-rejects": _stale_rejects,
     "forget-intent": _forget_intent,
+    "two-commits": _two_commits,
     "event-in-two-steps": _event_in_two_steps,
     "version-before-its-manifest": _version_before_its_manifest,
     "unflushed-file": _unflushed_file,

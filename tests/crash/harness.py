@@ -153,6 +153,7 @@ def run_without_prefect(clock: dt.datetime) -> None:
     Stage.__call__ = lambda self, *args, **kwargs: self.task.fn.__wrapped__(*args, **kwargs)
     flows.score.on_each = lambda stage, run, dealt: [stage.task.fn.__wrapped__(run, one) for one in dealt]
     shards.worker_count = lambda *_: 0
+    tasks.pull.warm_up = lambda *_: None
     tasks.challenge.Workers = Here
     tasks.watch._Artifacts.show = lambda *_: None
     for module, names in _SHOWN_IN_PREFECT.items():

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasks.core import layout
+from tasks.core.delta.actions import CHECKPOINT_EACH
 from tasks.core.runs.publication import recover, staged
 from tasks.core.runs.recalling import recalls
 from tasks.core.runs.recalling.footprint import every_window
 from tasks.core.runs.run import write_manifest
 from tasks.core.storage import Lake
+from tests import delta_scenes
 from tests import recall_scenes as scenes
 from tests.crash.harness import DONE, FIRST, SECOND, Broken, Ended, Install, age_what_is_hidden, everything_in, forked
 from tests.crash.points import install_three_step_swaps
@@ -31,6 +33,7 @@ class RecallCase:
     prepare: Callable[[Lake], None]
     three_step_swaps: bool = False
     keep_until_replaced: bool = False
+    is_delta: bool = False
 
 
 class RecallBench:
@@ -41,6 +44,8 @@ class RecallBench:
         self._checks = 0
         self.lake = Lake(folder / "lake")
         self.lake_root = self.lake.root
+        if case.is_delta:
+            delta_scenes.begin(self.lake)
         case.prepare(self.lake)
         self._before = folder / "before"
         shutil.copytree(self.lake.root, self._before)
@@ -73,7 +78,7 @@ class RecallBench:
         """What readers see at this instant: of each window and table the bad rows, the good rows, or none; and no row twice."""
         for table in layout.TABLES:
             for day in DAYS:
-                files = list(self.lake.path(layout.partition(table, scenes.JOB, day)).rglob("*.parquet"))
+                files = self._seen_in(table, day)
                 if len(files) > 1:
                     raise Broken(f"{self.name}, {killed_in}: {table} of {day} has {len(files)} files")
         if (rows := self._rows()) != self.published:
@@ -94,10 +99,7 @@ class RecallBench:
         """What a run does first, before it scores: what readers see is then of one piece, and no record says otherwise."""
         for job, as_of in every_window(self.lake):
             recover(self.lake, job, as_of)
-            seen = [
-                sorted(path.name for path in self.lake.path(layout.partition(table, job, as_of)).rglob("*.parquet"))
-                for table in layout.TABLES
-            ]
+            seen = [self._seen_in(table, as_of) for table in layout.TABLES]
             if seen[1:] != seen[:-1]:
                 raise Broken(f"{before}, recovered: the tables of {as_of} hold {seen}")
         states = [json.loads(path.read_bytes())["state"] for path in self.lake.root.glob("runs/*/*/*/manifest.json")]
@@ -118,8 +120,20 @@ class RecallBench:
         return any(one["action"] == "recall" and one["version"] == BAD for one in events)
 
     def _rows(self) -> list[str]:
-        """Every file of rows that lies anywhere, by name: none is ever removed, and none is there twice."""
-        return sorted(path.name for path in self.lake.root.rglob("part-*.parquet"))
+        """Every file of rows that lies anywhere, by name: none is ever removed, and none is there twice.
+
+        But in a Delta table, which has what it does not show any more for whoever still reads it.
+        """
+        found = sorted(path.name for path in self.lake.root.rglob("part-*.parquet"))
+        return sorted(set(found)) if self.case.is_delta else found
+
+    def _seen_in(self, table: str, as_of: str) -> list[str]:
+        """The files that readers see of a window, by name."""
+        if table == layout.PREDICTIONS and self.case.is_delta:
+            return delta_scenes.shown(self.lake.root).get(as_of, [])
+        return sorted(
+            path.name for path in self.lake.path(layout.partition(table, scenes.JOB, as_of)).rglob("*.parquet")
+        )
 
 
 def _recall_once(lake: Lake, case: RecallCase, clock: dt.datetime) -> str:
@@ -143,6 +157,14 @@ def _prepare_good(lake: Lake) -> None:
     scenes.challenge(lake, "fine", BAD, day=DAYS[2])
 
 
+def _prepare_before_a_checkpoint(lake: Lake) -> None:
+    """As before, and with the next commit the table's log gets a checkpoint."""
+    _prepare_good(lake)
+    for hour, run_id in enumerate(("old", "new")):
+        scenes.publish(lake, run_id, 2, day=DAYS[3], hour=hour)
+    assert len(delta_scenes.commits(lake.root)) == CHECKPOINT_EACH
+
+
 def _prepare_none(lake: Lake) -> None:
     """Version 3 is all that the windows have had, once over another run of its own; and one window is half published."""
     scenes.add_versions(lake, 3)
@@ -164,5 +186,7 @@ RECALLS = {
         RecallCase("recall with nothing to restore", _prepare_none),
         RecallCase("recall in three steps", _prepare_good, three_step_swaps=True),
         RecallCase("recall and keep", _prepare_good, keep_until_replaced=True),
+        RecallCase("recall of delta", _prepare_before_a_checkpoint, is_delta=True),
+        RecallCase("recall of delta with nothing to restore", _prepare_none, is_delta=True),
     )
 }

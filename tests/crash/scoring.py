@@ -19,6 +19,7 @@ from tasks.core import layout
 from tasks.core.models.registry import Registry
 from tasks.core.runs import challenger
 from tasks.core.runs.run import published_manifest
+from tests import delta_scenes
 from tests.crash.harness import (
     BEFORE,
     DONE,
@@ -54,6 +55,7 @@ class Case:
     takes_up: bool = False  # The run that stood is run again: its snapshot is kept.
     accept: tuple[str, ...] = ()
     has_challenger: bool = False
+    is_delta: bool = False
 
 
 class ScoreBench:
@@ -77,8 +79,9 @@ class ScoreBench:
             pulled_at = BEFORE if case.takes_up else clock
             assert manifest["snapshot"]["complete_at"] == pulled_at.isoformat().replace("+00:00", "Z")
             assert bool(self.whole[clock][layout.CHALLENGERS]) == case.has_challenger
+            assert delta_scenes.is_delta(self.lake_root, f"{layout.PREDICTIONS}/readings") == case.is_delta
             self.whole[clock]["manifest"] = manifest
-            self.files = self._files()
+            self.files, self.commits = self._files(), self._commits()
 
     def reset(self) -> None:
         """The lake as it was before."""
@@ -168,8 +171,23 @@ class ScoreBench:
             differs -= {"changes"}
         if differs:
             raise Broken(f"{before}: the manifest differs: {[(key, manifest[key]) for key in sorted(differs)]}")
+        self._compare_files(before)
+
+    def _compare_files(self, before: str) -> None:
         if (files := self._files()) != self.files:
             raise Broken(f"{before}: left over: {sorted(files - self.files)}; missing: {sorted(self.files - files)}")
+        if (commits := self._commits()) != self.commits:
+            raise Broken(f"{before}: the commits are {commits}, and not {self.commits}")
+
+    def _commits(self) -> list[list[str]]:
+        """What each commit of the Delta tables did: there is one a publication, however often it was killed."""
+        tables = (f"{name}/readings" for name in (layout.PREDICTIONS, layout.SHADOW))
+        return [
+            sorted(kind for action in commit for kind in action)
+            for table in tables
+            if delta_scenes.is_delta(self.lake_root, table)
+            for commit in delta_scenes.commits(self.lake_root, table)
+        ]
 
     def manifest(self) -> dict[str, object]:
         """What the standing manifest says, but for times."""
@@ -194,11 +212,15 @@ class ScoreBench:
                 str(path.relative_to(self.lake_root)): _without_times(path)
                 if table == layout.METRICS
                 else path.read_bytes()
-                for path in (self.lake_root / table).rglob("*")
-                if path.is_file()
+                for path in self._seen_in(table)
             }
             for table in _TABLES
         }
+
+    def _seen_in(self, table: str) -> list[pathlib.Path]:
+        if delta_scenes.is_delta(self.lake_root, f"{table}/readings"):
+            return delta_scenes.files(self.lake_root, f"{table}/readings")
+        return [path for path in (self.lake_root / table).rglob("*") if path.is_file()]
 
     def _files(self) -> set[str]:
         """Every file and folder of the lake, hidden ones too.
@@ -300,6 +322,23 @@ def _prepare_leaving_the_shadow(world: World) -> None:
     world.change_job(output__shadow=None)
 
 
+def _prepare_delta(world: World) -> None:
+    """The window is published into a Delta table, and its rows have changed."""
+    world.change_job(output__format="delta")
+    _prepare_republication(world)
+
+
+def _prepare_conversion(world: World) -> None:
+    """The window is published as plain Parquet, and the job says Delta now."""
+    _prepare_republication(world)
+    world.change_job(output__format="delta")
+
+
+def _prepare_leaving_the_shadow_of_delta(world: World) -> None:
+    world.change_job(output__format="delta")
+    _prepare_leaving_the_shadow(world)
+
+
 def _prepare_republication_with_quarantine(world: World) -> None:
     world.change_job(limits__batch_rows=40, limits__quarantine_share=0.5)
     rows = readings(60)
@@ -355,6 +394,9 @@ SCORINGS = {
         Case("leave the shadow", _prepare_leaving_the_shadow, "it is right"),
         Case("mend", _prepare_mending, "it is damaged", takes_up=True),
         Case("mend the snapshot", _prepare_mending_rows, "its snapshot is damaged"),
+        Case("republish delta", _prepare_delta, "other rows", is_delta=True),
+        Case("convert to delta", _prepare_conversion, "other rows", is_delta=True),
+        Case("leave the shadow of delta", _prepare_leaving_the_shadow_of_delta, "it is right", is_delta=True),
         Case("accept", _prepare_acceptance, accept=("expect_table_row_count_to_be_between",)),
     )
 }

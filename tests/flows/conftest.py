@@ -123,7 +123,7 @@ def readings(count: int = 200, day: str = DAY) -> pd.DataFrame:
     )
 
 
-def make_project(folder, batch_rows: int = 1000) -> World:
+def make_project(folder, batch_rows: int = 1000, lake: str = "") -> World:
     """A project with the job `readings`, a suite that passes, and a model of them as production; without any rows."""
     folder = pathlib.Path(folder)
     for name in ("deployments/jobs", "expectations", "data"):
@@ -141,7 +141,7 @@ def make_project(folder, batch_rows: int = 1000) -> World:
         "limits": {"batch_rows": batch_rows, "quarantine_share": 0.1},
     }
     (folder / "deployments/jobs/readings.yaml").write_text(yaml.safe_dump(job, sort_keys=False))
-    made = World(folder, Lake(folder / "lake"))
+    made = World(folder, Lake(lake or folder / "lake"))
     made.write_suite(
         {
             "type": "expect_column_values_to_be_in_set",

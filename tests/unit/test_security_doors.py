@@ -32,6 +32,8 @@ DOORS = {
     "tasks/core/models/formats/joblib_format.py": {"NumpyUnpickler"},
     "tasks/core/models/elsewhere/process.py": {"subprocess.Popen"},
     "tasks/core/provenance.py": {"subprocess.run"},
+    # Lamplighter's own C, by the compiler of this machine; what comes of it lies where nobody else may write.
+    "tasks/core/models/trees/library.py": {"subprocess.run", "ctypes.CDLL"},
     # The protocol's own file, before the package of it can be had.
     "tasks/core/models/elsewhere/start.py": {"spec.loader.exec_module"},
     # renameat2, of the C library that this process runs on.

@@ -22,7 +22,7 @@ def notes_of(lake: Folder, job: str, as_of: str) -> list[str]:
     except LakeError as error:
         return [f"{job} {as_of}: what was replaced there cannot be read: {error.failed}"]
     return [
-        f"{lake.path(key)} is not what was published then ({what})"
+        f"{lake.address(key)} is not what was published then ({what})"
         for key, sha256, what in kept
         if lake.exists(key) and lake.sha256(key) != sha256
     ]

@@ -20,6 +20,7 @@ from tasks.core.definitions.window import Window
 from tasks.core.errors import LakeError, LamplighterError
 from tasks.core.records import said_by_file
 from tasks.core.rows import snapshot
+from tasks.core.runs import partitions
 from tasks.core.runs.manifest import Manifest, SnapshotRecord, read_manifest
 from tasks.core.runs.run import plan_digest, run_id_of
 from tasks.core.runs.seal import seal_of
@@ -66,7 +67,7 @@ def look(lake: Folder, job: str, as_of: str) -> Seen:
         key = f"{runs}/{run_id}/manifest.json"
         if lake.exists(key):
             found[run_id] = lake.read_bytes(key)
-    names = {table: tuple(lake.names(layout.partition(table, job, as_of))) for table in _PARTITIONS}
+    names = {table: tuple(partitions.names(lake, layout.partition(table, job, as_of))) for table in _PARTITIONS}
     return Seen(as_of, found, names)
 
 
@@ -119,7 +120,7 @@ class _Check:
             Finding(
                 link=link,
                 as_of=self.as_of,
-                file=str(self.lake.path(file)),
+                file=self.lake.address(file),
                 what=what,
                 found=str(found),
                 expected=str(expected),
@@ -133,7 +134,7 @@ class _Check:
         """The manifest of a run, checked in itself; None where it cannot be read."""
         key = f"{layout.workspace(self.job, self.as_of, run_id)}/manifest.json"
         try:
-            manifest, seal = read_manifest(data, where=str(self.lake.path(key))), seal_of(data)
+            manifest, seal = read_manifest(data, where=self.lake.address(key)), seal_of(data)
         except (LamplighterError, ValueError) as error:
             why = error.failed if isinstance(error, LamplighterError) else str(error)
             self.add("manifest", key, "it", f"no manifest ({why})", "one", self.mend.unreadable())
@@ -170,8 +171,9 @@ class _Check:
         if manifest.snapshot is None:
             self.add("run", key, "its snapshot", "missing", "recorded", step)
             return
-        name = run_id_of(manifest.plan_key, manifest.snapshot.digest, manifest.trigger.accept)
-        if name != run_id:
+        rows, accepted = manifest.snapshot, manifest.trigger.accept
+        name = run_id_of(manifest.plan_key, rows.digest, accepted)
+        if run_id not in (name, run_id_of(manifest.plan_key, rows.digest, accepted, again=rows.complete_at)):
             self.add("run", key, "the run_id that follows from its plan_key and snapshot", name, run_id, step)
 
     # -- partitions

@@ -37,7 +37,7 @@ def _of(lake: Lake, model: str) -> Iterator[Finding]:
 def _finding(lake: Lake, model: str, what: str, found: str, expected: str) -> Finding:
     return Finding(
         link="model",
-        file=str(lake.path(f"{layout.model(model)}/events")),
+        file=lake.address(f"{layout.model(model)}/events"),
         what=what,
         found=found,
         expected=expected,

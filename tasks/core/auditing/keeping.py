@@ -90,7 +90,7 @@ def forget_mended(lake: Lake, job: str, findings: Sequence[Finding]) -> None:
 def event_id(lake: Lake, job: str, day: str, findings: Sequence[Finding]) -> UUID:
     """The event's own name: sent again after a kill, before it was noted, it is the same event."""
     of = digest_json([day, sorted(name_of(one) for one in findings)])
-    return uuid5(NAMESPACE_URL, f"{lake.root}/{layout.audits(job)}#{AUDIT_FAILED}#{of}")
+    return uuid5(NAMESPACE_URL, f"{lake.address()}/{layout.audits(job)}#{AUDIT_FAILED}#{of}")
 
 
 def _told(lake: Folder, job: str) -> set[str]:

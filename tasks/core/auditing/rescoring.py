@@ -107,7 +107,7 @@ def finding_of(asked: Asked, manifest: Manifest, again: Rescored, next_step: str
     return Finding(
         link="scores",
         as_of=manifest.as_of,
-        file=str(asked.lake.path(manifest.files[layout.PREDICTIONS].key)),
+        file=asked.lake.address(manifest.files[layout.PREDICTIONS].key),
         what=f"what readers see of {again.differing:,} of {again.rows:,} rows of batch {again.batch}, in {named},",
         found=f"other (of {key}, {first.column} is {first.published})",
         expected=f"what {again.model} makes of the same rows of the snapshot, {how} ({first.again}){since}",

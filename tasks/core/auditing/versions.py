@@ -102,7 +102,7 @@ def _digest(lake: Folder, name: str, number: int, manifest: ModelManifest, windo
         Finding(
             link="manifest",
             as_of=one.as_of,
-            file=str(lake.path(f"{one.workspace}/manifest.json")),
+            file=lake.address(f"{one.workspace}/manifest.json"),
             what=f"the digest of its model {name}/{number:04d}",
             found=one.model.digest,
             expected=f"{manifest.digest}, as that version has it",
@@ -122,7 +122,7 @@ def _named(windows: list[Manifest]) -> str:
 def _finding(lake: Folder, name: str, number: int, key: str, what: str, found: str, expected: str) -> Finding:
     return Finding(
         link="model",
-        file=str(lake.path(key)),
+        file=lake.address(key),
         what=what,
         found=found,
         expected=expected,

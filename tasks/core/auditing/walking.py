@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tasks.core import layout
-from tasks.core.auditing import chain, histories, versions
+from tasks.core.auditing import chain, histories, second_opinion, versions
 from tasks.core.auditing.aside import notes_of
 from tasks.core.auditing.chain import Checked
 from tasks.core.auditing.mending import UNREADABLE
 from tasks.core.auditing.records import Apart, Finding
 from tasks.core.auditing.versions import Version
+from tasks.core.delta.log import LOG as DELTA_LOG
 from tasks.core.errors import DefinitionError, LamplighterError
 from tasks.core.runs.manifest import Manifest
 from tasks.core.storage import Folder, Lake
@@ -54,7 +55,7 @@ def walk(
     walked, labels = Walked(), labels_of(lake, job)
     if missing := [one for one in scope if one not in labels]:
         raise DefinitionError(
-            f"{job} {missing[0]} has no run and no rows in {lake.root}, so there is nothing to audit",
+            f"{job} {missing[0]} has no run and no rows in {lake.address()}, so there is nothing to audit",
             state="nothing was audited",
             next_step=f"lamplighter runs {job}",
         )
@@ -68,7 +69,7 @@ def walk(
     walked.versions = versions.check(lake, walked.published)
     walked.histories = histories.check(lake, [one.model.name for one in walked.published])
     if not scope:
-        walked.strays = _strays(lake, job)
+        walked.strays = [*_strays(lake, job), *second_opinion.differences(lake, job)]
     if unsealed := sum(one.unsealed for one in walked.windows):
         walked.notes.append(
             f"{unsealed:,} manifests were written before manifests had a digest: an edit of these shows less"
@@ -100,7 +101,7 @@ def _checked(lake: Folder, job: str, seen: chain.Seen, keys: tuple[str, ...]) ->
         found = Finding(
             link="partition",
             as_of=seen.as_of,
-            file=str(lake.path(layout.runs(job, seen.as_of))),
+            file=lake.address(layout.runs(job, seen.as_of)),
             what="what the window's files hold",
             found=f"not to be checked ({' '.join(said.split())})",
             expected="readable",
@@ -123,12 +124,12 @@ def _strays(lake: Folder, job: str) -> list[Finding]:
     return [
         Finding(
             link="stray",
-            file=str(lake.path(key)),
+            file=lake.address(key),
             what="it",
             found="no partition",
             expected="absent",
             next_step=f"see whose it is, and move it out of the table; then: lamplighter audit {job}",
         )
         for key in entries
-        if not key.rpartition("/")[2].startswith(_AS_OF)
+        if not key.rpartition("/")[2].startswith((_AS_OF, DELTA_LOG))
     ]

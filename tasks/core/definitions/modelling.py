@@ -131,6 +131,14 @@ class Training(Definition):
         ),
     ] = 6
 
+    compile_: Annotated[
+        bool,
+        Field(
+            alias="compile",
+            description="Compile the trees of each version, where they score as scikit-learn's do and a C compiler is here.",
+        ),
+    ] = False
+
     @model_validator(mode="after")
     def _check_time_order(self) -> Self:
         ranges = [one for one in (self.fit, self.calibrate, self.benchmark) if one]

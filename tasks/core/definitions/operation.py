@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from tasks.core.definitions.engine import Engine, EngineChoice
 from tasks.core.definitions.retention import Retention
 from tasks.core.definitions.schedule import Length, Schedule, length
 from tasks.core.definitions.terms import Definition
@@ -40,6 +41,7 @@ class Ownership(Definition):
     priority: Annotated[
         Priority, Field(description="Which runs a busy worker starts first: a queue of the work pool.")
     ] = "normal"
+    engine: EngineChoice = Engine()
     retention: Retention = Retention()
 
 

@@ -82,6 +82,13 @@ class Output(Definition):
     pass_through: Annotated[
         tuple[ColumnName, ...], Field(description="Columns of the source that are published too.")
     ] = ()
+    format: Annotated[
+        Literal["parquet", "delta"],
+        Field(
+            description="parquet: a folder of one file a window, replaced by a swap of folders. delta: a Delta Lake table, "
+            "replaced by one commit; for object stores, and for readers of earlier versions."
+        ),
+    ] = "parquet"
     suite: Annotated[
         Name | None,
         Field(

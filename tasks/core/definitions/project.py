@@ -154,7 +154,7 @@ class Project:
         if name is None:
             return None
         key = suite_key(name)
-        if not self.folder.path(key).is_file():
+        if not self.folder.has_file(key):
             first = (
                 f"lamplighter suggest {job.job} --as-of WINDOW, for a first one; or " if key_in_job == "suite" else ""
             )

@@ -176,7 +176,7 @@ class Deliverer:
         found = state.leftovers(self._lake, self._job.job, as_of, self._sql.table)
         for table, run_id in found.items():
             if not self._remove(as_of, run_id, table):
-                record = self._lake.path(layout.delivery(self._job.job, as_of))
+                record = self._lake.address(layout.delivery(self._job.job, as_of))
                 sql = f"DELETE FROM {table} WHERE {AS_OF} = '{as_of}';"  # noqa: S608 - for a person to look at
                 raise NotDelivered(
                     f"the table {table} was given the rows of run {run_id} before output.sql named {self._sql.table}; they "
@@ -205,7 +205,7 @@ class Deliverer:
         def replaced(target: Target) -> bool:
             # One open file: it stays what it was, also when the window is published again meanwhile.
             with self._lake.parquet(wanted.key) as file:
-                batches = file.iter_batches(batch_size=self._job.limits.batch_rows)
+                batches = file.iter_batches(batch_size=self._job.rows_at_once)
                 rows = pa.RecordBatchReader.from_batches(file.schema_arrow, batches)
                 return target.replace(self._job.job, as_of, entry, rows, although_known=although_known)
 

@@ -127,7 +127,7 @@ def check_whole(lake: Lake, file: Wanted) -> None:
     """LakeCorrupt where the file is not the one that was published."""
     if lake.sha256(file.key) != file.sha256:
         raise LakeCorrupt(
-            f"{lake.path(file.key)} is not the file that was published: its SHA-256 differs",
+            f"{lake.address(file.key)} is not the file that was published: its SHA-256 differs",
             next_step="restore it from a backup, or score the window again with --rescore",
         )
 

@@ -16,9 +16,10 @@ from tasks.core.definitions.modelling import Prediction
 from tasks.core.errors import ModelBlocked
 from tasks.core.models.adapters import open_adapters
 from tasks.core.models.elsewhere.estimator import Interpreter, interpreter_of, open_elsewhere
+from tasks.core.models.encoders import quicken
 from tasks.core.models.loading import Opened, open_here, other_libraries
 from tasks.core.models.model_version import ModelManifest, ModelVersion, Signature
-from tasks.core.models.prediction import LoadedModel, PredictRaised, check_input_schema, input_frame, predict
+from tasks.core.models.prediction import Elsewhere, LoadedModel, PredictRaised, check_input_schema, input_frame, predict
 from tasks.core.models.registry import Registry, version_folder
 from tasks.core.rows.reasons import Reason
 from tasks.core.storage import Folder
@@ -62,8 +63,10 @@ def load_model(
     try:
         loaded = open_content(version, content, allowed_types, interpreter=interpreter, timeout_seconds=timeout_seconds)
     except ModelBlocked as error:
-        path = registry.lake.path(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
+        path = registry.lake.address(f"{version_folder(version.name, version.version)}/{version.signature.model_file}")
         raise ModelBlocked(f"{path}: {error.failed}", state=error.state, next_step=error.next_step) from error
+    # Not before: what a model is registered or converted from stays as it came.
+    quicken(loaded.estimator)
     if snapshot_schema is not None:
         check_input_schema(version, snapshot_schema)
     if probe:
@@ -85,7 +88,21 @@ def open_content(
     adapters = open_adapters(version.signature.adapter, version.signature.output_adapter, project)
     opened = _opened(version, content, allowed_types, interpreter, timeout_seconds)
     remarks = other_libraries(version.manifest.environment, opened.libraries) + _changed_code(version, project)
+    remarks += _compile_trees(version, opened.estimator)
     return LoadedModel(version, opened.estimator, (*remarks, *opened.warnings), opened.libraries, adapters)
+
+
+def _compile_trees(version: ModelVersion, estimator: Any) -> list[str]:
+    """Compiles the trees of a version that was registered so; a remark where scikit-learn has to do without."""
+    if not version.signature.compiled or isinstance(estimator, Elsewhere):
+        return []
+    from tasks.core.models.trees import hooks  # noqa: PLC0415 - few models ask for it
+
+    try:
+        hooks.attach(estimator)
+    except (hooks.NotSupported, hooks.NoLibrary) as error:
+        return [f"its trees are not compiled here, and scored by scikit-learn, which takes longer: {error}"]
+    return []
 
 
 def _changed_code(version: ModelVersion, project: Folder) -> list[str]:
@@ -153,9 +170,9 @@ def score_with_bisection(
     """
     told = watch or _tell_nobody
     rejects = _null_inputs(loaded.version, table)
-    scorable = np.setdiff1d(np.arange(table.num_rows), [row for row, _ in rejects])
+    scorable = np.delete(np.arange(table.num_rows), np.array([row for row, _ in rejects], np.intp))
     if rejects:
-        table = table.take(pa.array(scorable))
+        table = table.take(scorable)
     scored: list[pa.Table] = [predict(loaded, table.slice(0, 0), outputs)]
     kept: list[Rows] = []
     raised: list[tuple[int, Reason]] = []
@@ -248,7 +265,7 @@ def _probe_failed(registry: Registry, loaded: LoadedModel, what: str) -> ModelBl
     if _changed_code(version, own_code.current()):
         mend = "bring back the project's code of that time, or register the model anew with the code of now"
     return ModelBlocked(
-        f"{registry.lake.path(version_folder(version.name, version.version))}: {version} does not score its probe rows as it did: {what}{remarks}",
+        f"{registry.lake.address(version_folder(version.name, version.version))}: {version} does not score its probe rows as it did: {what}{remarks}",
         state="no row was scored",
         next_step=f"{mend}, or `lamplighter rollback {version.name}`",
     )

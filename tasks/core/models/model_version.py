@@ -93,7 +93,7 @@ class InputSchema(Definition):
         return pa.schema([pa.field(column.name, column.arrow_type) for column in self.columns])
 
 
-_ADAPTERS = ("adapter", "output_adapter")
+_LEFT_OUT = ("adapter", "output_adapter", "compiled")
 
 
 class Signature(Definition):
@@ -117,8 +117,14 @@ class Signature(Definition):
         Reference | None, Field(description="One that makes columns of what the model's method returned.")
     ] = None
 
+    compiled: Annotated[
+        bool, Field(description="Its trees are evaluated by compiled code, where that can be had: the same outputs.")
+    ] = False
+
     @model_validator(mode="after")
     def _check_adapters(self) -> Self:
+        if self.compiled and self.interpreter:
+            raise ValueError("the trees of a model that another interpreter loads are not compiled")
         if self.adapters and self.interpreter:
             raise ValueError(
                 "a model with an adapter is loaded where the project's own code is, by no other interpreter"
@@ -129,9 +135,9 @@ class Signature(Definition):
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_not_there(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Versions of before there were adapters keep their bytes, and with them their digests.
+        # Versions of before there were these keep their bytes, and with them their digests.
         kept: dict[str, Any] = serialize(self)
-        return {key: value for key, value in kept.items() if key not in _ADAPTERS or value is not None}
+        return {key: value for key, value in kept.items() if key not in _LEFT_OUT or value not in (None, False)}
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -174,6 +180,23 @@ class Origin(Definition):
     artifacts: Annotated[dict[str, Sha256], Field(description="The files that were read, as they were.")]
 
 
+class Compilation(Definition):
+    """What came of compiling a version's trees when it was registered: how far they were off, or why they are not."""
+
+    compiled: bool
+    rows: Annotated[int, Field(description="That were scored both ways.")] = 0
+    largest_difference: float = 0.0
+    note: Annotated[str, Field(description="Why it is scored by scikit-learn alone.")] = ""
+
+    def __str__(self) -> str:
+        if not self.compiled:
+            return f"its trees are not compiled, and scored by scikit-learn: {self.note}"
+        return (
+            f"its trees are compiled: on {self.rows:,} rows, strange ones among them, the largest difference to "
+            f"scikit-learn is {self.largest_difference:g}"
+        )
+
+
 class ModelManifest(Definition):
     """manifest.json of a version: written last, with the SHA-256 of every other file."""
 
@@ -187,6 +210,7 @@ class ModelManifest(Definition):
     code: CodeRecord | None = None
     environment: Annotated[dict[str, str], Field(default_factory=dict)]
     origin: Annotated[Origin | None, Field(description="None: it was registered here first.")] = None
+    compilation: Annotated[Compilation | None, Field(description="None: nobody asked for it.")] = None
 
     @property
     def digest(self) -> str:
@@ -296,4 +320,5 @@ class Candidate:
     environment: dict[str, str] | None = None
     card: dict[str, str] | None = None
     origin: Origin | None = None
+    compilation: Compilation | None = None
     usual: Usual | None = None

@@ -94,6 +94,7 @@ class Registry:
                 code=candidate.code,
                 environment=candidate.environment or {},
                 origin=candidate.origin,
+                compilation=candidate.compilation,
             )
             # Last in the folder, and again for another number when somebody else has just taken this one.
             self.lake.write_bytes(f"{staging}/{MANIFEST}", json_bytes(manifest))
@@ -108,7 +109,7 @@ class Registry:
         """The version numbers of a model, ascending; none of a model that is not there."""
         found = self.lake.names(f"{_folder(name)}/versions")
         if strange := [entry for entry in found if not entry.isdecimal()]:
-            path = self.lake.path(f"{_folder(name)}/versions/{strange[0]}")
+            path = self.lake.address(f"{_folder(name)}/versions/{strange[0]}")
             raise LakeCorrupt(f"{path} is no version of a model", next_step="move it out of the registry")
         return sorted(int(entry) for entry in found)
 
@@ -122,7 +123,7 @@ class Registry:
         manifest = self._record(key, ModelManifest)
         if (manifest.name, manifest.version) != (name, number):
             raise LakeCorrupt(
-                f"{self.lake.path(key)} is the manifest of {manifest.name[:100]} version {manifest.version}",
+                f"{self.lake.address(key)} is the manifest of {manifest.name[:100]} version {manifest.version}",
                 state="nothing was changed",
                 next_step="restore it from a backup",
             )
@@ -197,13 +198,13 @@ class Registry:
         for sequence, file in enumerate(self.lake.names(folder), start=1):
             if file != f"{sequence:06d}.json":
                 raise LakeCorrupt(
-                    f"{self.lake.path(folder)} holds {file} where {sequence:06d}.json must be",
+                    f"{self.lake.address(folder)} holds {file} where {sequence:06d}.json must be",
                     next_step="restore the file from a backup; without it nobody can say which version an alias names",
                 )
             event = self._record(f"{folder}/{file}", Event)
             if event.sequence != sequence:
                 raise LakeCorrupt(
-                    f"{self.lake.path(folder)}/{file} holds event {event.sequence}",
+                    f"{self.lake.address(folder)}/{file} holds event {event.sequence}",
                     state="nothing was changed",
                     next_step="restore it from a backup",
                 )
@@ -335,7 +336,7 @@ class Registry:
         if numbers := self.numbers(name):
             return numbers
         raise ModelNotFound(
-            f"there is no model '{name}' in {self.lake.path('models')}; there are: {_listed(self.names())}",
+            f"there is no model '{name}' in {self.lake.address('models')}; there are: {_listed(self.names())}",
             next_step="`lamplighter train JOB`, for the job that uses it",
         )
 
@@ -358,11 +359,11 @@ class Registry:
 
     def _record(self, key: str, kind: type[_Record]) -> _Record:
         if not self.lake.exists(key):
-            raise LakeCorrupt(f"{self.lake.path(key)} is missing", next_step="restore it from a backup")
+            raise LakeCorrupt(f"{self.lake.address(key)} is missing", next_step="restore it from a backup")
         return self._parsed(key, self.lake.read_bytes(key), kind)
 
     def _parsed(self, key: str, content: bytes, kind: type[_Record]) -> _Record:
-        failed = f"{self.lake.path(key)} cannot be read"
+        failed = f"{self.lake.address(key)} cannot be read"
         step = "restore it from a backup, or read it with the Lamplighter that wrote it"
         return parse_record(content, kind, failed, state="nothing was changed", next_step=step)
 
@@ -381,14 +382,14 @@ def _read_verified(lake: Lake, manifest: ModelManifest, file: str) -> bytes:
     key = f"{version_folder(manifest.name, manifest.version)}/{file}"
     record = manifest.files.get(file)
     if record is None:
-        raise _not_as_registered(manifest, f"{lake.path(key)} is not in the version's manifest")
+        raise _not_as_registered(manifest, f"{lake.address(key)} is not in the version's manifest")
     if not lake.exists(key):
-        raise _not_as_registered(manifest, f"{lake.path(key)} is missing")
+        raise _not_as_registered(manifest, f"{lake.address(key)} is missing")
     content = lake.read_bytes(key)
     if (found := hashlib.sha256(content).hexdigest()) != record.sha256:
         raise _not_as_registered(
             manifest,
-            f"{lake.path(key)} was changed: its SHA-256 is {found} ({len(content)} bytes), and was {record.sha256} "
+            f"{lake.address(key)} was changed: its SHA-256 is {found} ({len(content)} bytes), and was {record.sha256} "
             f"({record.size_bytes} bytes) when it was registered",
         )
     return content

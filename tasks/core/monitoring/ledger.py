@@ -53,7 +53,7 @@ def remember_told(lake: Lake, found: Monitored, alarm: Alarm) -> None:
 
 def event_id(lake: Lake, job: str, alarm: Alarm) -> UUID:
     """The alarm's own name: sent a second time, after a kill between sending and noting it, it is the same alarm."""
-    return uuid5(NAMESPACE_URL, f"{lake.root}/{key_of(job, alarm)}#{EPISODES[alarm.kind]}")
+    return uuid5(NAMESPACE_URL, f"{lake.address()}/{key_of(job, alarm)}#{EPISODES[alarm.kind]}")
 
 
 def block_of(job: Job) -> dt.timedelta:

@@ -85,8 +85,8 @@ def render_index(page: IndexPage) -> str:
         most_windows=MOST_WINDOWS,
         columns=page.columns[:MOST_COLUMNS],
         columns_count=len(page.columns),
-        snippets=reading.whole_table(page.table),
-        other_snippets=reading.other_tables(page.table, page.others),
+        snippets=reading.whole_table(page.table, is_delta=page.is_delta),
+        other_snippets=reading.other_tables(page.table, page.others, is_delta=page.is_delta),
     )
 
 

@@ -131,6 +131,7 @@ class WindowPage:
     figures: Figures
     columns: Sequence[PublishedColumn]
     table: str
+    is_delta: bool = False
     quarantine_table: str = ""
     others: OtherTables = field(default_factory=OtherTables)
     quarantine_examples: Sequence[QuarantineExample] = ()
@@ -162,6 +163,7 @@ class IndexPage:
     points: Sequence[WindowPoint]
     columns: Sequence[PublishedColumn]
     table: str
+    is_delta: bool = False
     quarantine_table: str = ""
     others: OtherTables = field(default_factory=OtherTables)
     description: str = ""

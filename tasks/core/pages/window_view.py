@@ -142,9 +142,9 @@ def render_window(page: WindowPage) -> str:
         packages_count=len(manifest.environment),
         columns=page.columns[:MOST_COLUMNS],
         columns_count=len(page.columns),
-        snippets=reading.one_window(page.table, manifest.as_of),
+        snippets=reading.one_window(page.table, manifest.as_of, is_delta=page.is_delta),
         quarantine_snippets=reading.one_window(page.quarantine_table, manifest.as_of) if page.quarantine_table else (),
-        other_snippets=reading.other_tables(page.table, page.others),
+        other_snippets=reading.other_tables(page.table, page.others, is_delta=page.is_delta),
     )
 
 
@@ -344,6 +344,7 @@ def _facts(manifest: Manifest) -> list[Fact]:
         Fact("Started", wording.instant(manifest.started_at)),
         Fact("Ended", wording.instant(manifest.finished_at)),
         Fact("Asked for by", f"{trigger.kind} {trigger.actor}".strip()),
+        *([Fact("Engine", manifest.engine.told)] if manifest.engine.kind != "local" else []),
         Fact("Model", f"{model.name} version {model.version}, by the alias {model.alias} ({model.format})"),
         *([Fact("Mirrored from MLflow's registry", model.origin, is_code=True)] if model.origin else []),
         *([Fact("Model loaded by", model.loaded_by)] if model.loaded_by else []),

@@ -194,7 +194,7 @@ def _said_by(lake: Folder, seen: Showing) -> tuple[str, set[str]]:
     with lake.parquet(key) as file:
         there = set(file.schema_arrow.names)
     if "model" not in said:
-        raise LakeCorrupt(f"{lake.path(key)} does not say which version has scored it")
+        raise LakeCorrupt(f"{lake.address(key)} does not say which version has scored it")
     return str(said["model"]), there
 
 

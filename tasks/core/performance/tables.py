@@ -141,8 +141,8 @@ def read(lake: Folder, job: str, as_of: str, day: str) -> Measured:
     key = f"{folder}/{layout.part(putting.name_in(lake, folder) or '')}"
     with lake.parquet(key) as file:
         kept = (file.metadata.metadata or {}).get(putting.RECORD.encode(), b"")
-    wrong = f"{lake.path(key)} has no record of a window's performance in its metadata"
-    step = f"remove {lake.path(folder)}, and lamplighter monitor {job}"
+    wrong = f"{lake.address(key)} has no record of a window's performance in its metadata"
+    step = f"remove {lake.address(folder)}, and lamplighter monitor {job}"
     found = parse_record(kept, WindowPerformance, wrong, next_step=step)
     return Measured(found, str(said_by_file(lake, key).get("labels_digest", "")))
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from tasks.core import layout
 from tasks.core.definitions.retention import FOR_EVER
 from tasks.core.definitions.schedule import length
+from tasks.core.delta import upkeep
 from tasks.core.errors import LakeError, LamplighterError, WindowBusy
 from tasks.core.events import EPISODES
 from tasks.core.monitoring import keeping, ledger
@@ -18,12 +19,12 @@ from tasks.core.monitoring.standing import standing
 from tasks.core.performance import putting
 from tasks.core.pruning import windows
 from tasks.core.pruning.records import LITTER_DAYS, Found, Kind, Scope, take
-from tasks.core.runs import dry_run
+from tasks.core.runs import dry_run, partitions
 from tasks.core.runs.publication import recover
 from tasks.core.runs.showing import showing
 from tasks.core.storage import Lake
 
-KINDS: tuple[Kind, ...] = ("dry_runs", "reports", "looks", "labels", "audits", "alerts", "litter")
+KINDS: tuple[Kind, ...] = ("dry_runs", "reports", "looks", "labels", "audits", "alerts", "litter", "delta_files")
 _LAST = "the last one"
 _STANDS = "what it is of still stands"
 _PAGE = re.compile(r"as_of=(?P<as_of>[^.]+)\.html")
@@ -43,6 +44,7 @@ def find(scope: Scope, kind: Kind) -> list[Found]:
         "audits": _audits,
         "alerts": _alerts,
         "litter": _locks,
+        "delta_files": _delta_files,
     }
     return list(finders[kind](scope))
 
@@ -66,6 +68,7 @@ def _alone(scope: Scope, kind: Kind, found: Found) -> Iterator[None]:
         "labels": [layout.monitor_lock(scope.name)],
         "audits": [layout.audit_lock(scope.name)],
         "alerts": [layout.monitor_lock(scope.name), layout.DEADLINES_LOCK],
+        "delta_files": [layout.lock(scope.name, found.as_of)],
     }.get(kind, [])
     with contextlib.ExitStack() as held:
         for key in keys:
@@ -76,6 +79,9 @@ def _alone(scope: Scope, kind: Kind, found: Found) -> Iterator[None]:
 def _remove(scope: Scope, found: Found) -> None:
     if found.kind == "litter":
         _remove_lock(scope, found)
+        return
+    if found.kind == "delta_files" and found not in _delta_files(scope):
+        # A run has brought it back meanwhile.
         return
     for key in found.keys:
         take(scope.lake, scope.name, key)
@@ -201,6 +207,17 @@ def _end_of(scope: Scope, day: str) -> dt.datetime | None:
     except ValueError:
         return None
     return (start + dt.timedelta(days=1)).astimezone(dt.UTC)
+
+
+# --- Delta tables
+
+
+def _delta_files(scope: Scope) -> Iterator[Found]:
+    """The files that a Delta table has not shown for so long that nobody reads them any more."""
+    for name in partitions.FORMATTED:
+        for key, at in upkeep.unread(scope.lake, layout.table(name, scope.name), now=scope.now).items():
+            _, _, folder, part = key.split("/")
+            yield Found("delta_files", folder.removeprefix("as_of="), part, at, (key,))
 
 
 # --- Litter

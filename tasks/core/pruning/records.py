@@ -13,17 +13,21 @@ from tasks.core import layout
 from tasks.core.definitions.job import Job
 from tasks.core.definitions.retention import FOR_EVER
 from tasks.core.definitions.schedule import length
+from tasks.core.delta.upkeep import REMOVED_KEPT
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
 from tasks.core.records import Record
 from tasks.core.storage import Lake
 
-# As the keys of a job's `retention`; litter is what killed writers left, of which no policy speaks.
+# As the keys of a job's `retention`. Of two no policy speaks: litter is what killed writers left, and delta_files are what a
+# Delta table no longer shows.
 Kind = Literal[
     "snapshots", "superseded", "withdrawn", "unpublished", "dry_runs", "reports", "looks", "labels", "audits", "alerts",
-    "prefect_runs", "litter",
+    "prefect_runs", "litter", "delta_files",
 ]  # fmt: skip
 LITTER_DAYS = "1d"
+# Whoever began to read a version of a Delta table before it was replaced has so long: as in Delta's own VACUUM.
+DELTA_DAYS = f"{REMOVED_KEPT.days}d"
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class Scope:
 
     def policy(self, kind: Kind) -> str:
         """How long a kind is kept, as the job says it."""
-        return LITTER_DAYS if kind == "litter" else str(getattr(self.job.retention, kind))
+        fixed = {"litter": LITTER_DAYS, "delta_files": DELTA_DAYS}
+        return fixed.get(kind) or str(getattr(self.job.retention, kind))
 
     def why_kept(self, kind: Kind, at: dt.datetime | None) -> str:
         """Why a thing of this kind and instant stays; '' where it has outlived its policy."""
@@ -132,7 +137,7 @@ class Removals(Record):
 
 def take(lake: Lake, job: str, key: str) -> None:
     """Removes a file or a folder: out of sight in one step, so that nobody meets half of it. Nothing there is fine."""
-    if lake.holds_file(key):
+    if lake.holds_file(key) or not lake.moves_folders:
         lake.remove(key)
         return
     aside = f"{layout.pruning(job)}/{key.replace('/', ' ')}"

@@ -94,14 +94,15 @@ def refuse_other_code(place: Place, staged: Staged, request: Request) -> bool:
     folder = layout.release_wheel(manifest.files[manifest.wheel].sha256)
     for name in (manifest.wheel, *([LOCK] if LOCK in manifest.files else [])):
         place.lake.write_bytes(f"{folder}/{name.rpartition('/')[2]}", staged.read(name))
-    wheel = place.lake.path(f"{folder}/{manifest.wheel.rpartition('/')[2]}")
-    lock = place.lake.path(f"{folder}/{LOCK}")
+    wheel = place.lake.address(f"{folder}/{manifest.wheel.rpartition('/')[2]}")
+    lock = place.lake.address(f"{folder}/{LOCK}")
+    fetched = f"fetch the files of {place.lake.address(folder)} to this machine, then " if "://" in wheel else ""
     locked = f"python -m pip install --no-deps --require-hashes -r {lock} && " if LOCK in manifest.files else ""
     raise ReleaseRefused(
         f"{manifest} was made by Lamplighter {manifest.code.version} with the code {manifest.code.digest[:16]}, and here "
         f"Lamplighter {running.version} runs with the code {running.digest[:16]}",
         state=f"{_UNCHANGED}; its own is laid ready at {wheel}",
-        next_step=f"{locked}python -m pip install --no-deps --force-reinstall {wheel}, then install the release again; or "
+        next_step=f"{fetched}{locked}python -m pip install --no-deps --force-reinstall {wheel}, then install the release again; or "
         "--other-code, to install it with the Lamplighter that is here",
     )
 
@@ -197,11 +198,11 @@ def _refuse_old_journal(lake: Lake) -> None:
     """Blocked where a journal lies at the place of before: whoever may score could have written it."""
     if lake.exists(layout.OLD_RELEASE_JOURNAL):
         raise Blocked(
-            f"{lake.path(layout.OLD_RELEASE_JOURNAL)} says that an installation was cut short. An earlier Lamplighter left it, "
+            f"{lake.address(layout.OLD_RELEASE_JOURNAL)} says that an installation was cut short. An earlier Lamplighter left it, "
             "or somebody who may write there and may not install: nothing of it is followed",
             state=_UNCHANGED,
             next_step="see that the job's files and `lamplighter history MODEL` are as they should be (releases/JOB/kept/ "
-            f"has what the files were), remove {lake.path(layout.OLD_RELEASE_STAGING)}, and install the release again",
+            f"has what the files were), remove {lake.address(layout.OLD_RELEASE_STAGING)}, and install the release again",
         )
 
 
@@ -209,9 +210,9 @@ def _check_agrees(lake: Lake, plan: Installation, staged: Staged) -> None:
     """LakeCorrupt where the journal would change other files than the release beside it brings."""
     if (plan.digest, plan.files) != (staged.digest, staged.project_files) or not set(plan.before) <= set(plan.files):
         raise LakeCorrupt(
-            f"{lake.path(layout.RELEASE_JOURNAL)} is not the journal of the release that is unpacked beside it",
+            f"{lake.address(layout.RELEASE_JOURNAL)} is not the journal of the release that is unpacked beside it",
             state=_UNCHANGED,
-            next_step=f"remove {lake.path(layout.RELEASE_STAGING)}, and install the release again",
+            next_step=f"remove {lake.address(layout.RELEASE_STAGING)}, and install the release again",
         )
 
 
@@ -261,7 +262,7 @@ def _kept(lake: Lake, key: str, sha256: str) -> bytes:
     content = lake.read_bytes(key)
     if digest_bytes(content) != sha256:
         raise LakeCorrupt(
-            f"{lake.path(key)} was changed: its SHA-256 is not {sha256}, which the file in the project had",
+            f"{lake.address(key)} was changed: its SHA-256 is not {sha256}, which the file in the project had",
             state="the alias is as it was; of the job's files some are those of the release",
             next_step="restore it from a backup, then install again",
         )

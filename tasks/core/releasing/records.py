@@ -69,7 +69,7 @@ def write_installed(lake: Lake, record: Installed) -> None:
     key = layout.release_record(record.job, record.number)
     stands = not lake.create(key, record.model_dump_json(indent=2).encode() + b"\n")
     if stands and _read(lake, key, Installed).digest != record.digest:
-        raise LakeCorrupt(f"{lake.path(key)} is the record of another release")
+        raise LakeCorrupt(f"{lake.address(key)} is the record of another release")
 
 
 def write_journal(lake: Lake, plan: Installation) -> None:

@@ -21,7 +21,7 @@ from tasks.core.releasing.making import project_keys, read_table
 from tasks.core.releasing.modules import is_custom_expectation
 from tasks.core.releasing.wheel import modules_digest_of
 from tasks.core.rows.digest import digest_bytes
-from tasks.core.storage import Folder, Lake
+from tasks.core.storage import Lake
 
 _ROOT = layout.RELEASE_STAGING
 
@@ -40,12 +40,12 @@ class Staged:
 
     @property
     def project(self) -> Project:
-        return Project(Folder(self.lake.path(f"{_ROOT}/{contents.PROJECT}")))
+        return Project(self.lake.below(f"{_ROOT}/{contents.PROJECT}"))
 
     @property
     def registry(self) -> Registry:
         """A registry that holds this one version, under its number at home."""
-        return Registry(Lake(self.lake.path(f"{_ROOT}/registry")))
+        return Registry(self.lake.below(f"{_ROOT}/registry"))
 
     @property
     def project_files(self) -> dict[str, str]:

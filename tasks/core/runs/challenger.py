@@ -90,7 +90,7 @@ def required(lake: Folder, manifest: Manifest) -> Challenge:
     """The challenger's record of a run, of which it is known that it was begun."""
     found = read(lake, manifest)
     if found is None:
-        raise LakeCorrupt(f"{lake.path(_workspace(manifest))}/{_RECORD} is gone, which was there a moment ago")
+        raise LakeCorrupt(f"{lake.address(_workspace(manifest))}/{_RECORD} is gone, which was there a moment ago")
     return found
 
 
@@ -174,7 +174,7 @@ def _version_in(lake: Lake, key: str) -> tuple[str, int]:
     model, _, number = str(said_by_file(lake, key).get("model")).rpartition("/")
     if not (model and number.isdecimal()):
         raise LakeCorrupt(
-            f"{lake.path(key)} does not say which version has scored it", next_step="restore it from a backup"
+            f"{lake.address(key)} does not say which version has scored it", next_step="restore it from a backup"
         )
     return model, int(number)
 

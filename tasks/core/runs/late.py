@@ -123,7 +123,7 @@ def remember_told(lake: Lake, late: Late) -> None:
 
 def event_id(lake: Lake, late: Late) -> UUID:
     """The alarm's own name: sent a second time, after a kill between sending and noting it, it is the same alarm."""
-    return uuid5(NAMESPACE_URL, f"{lake.root}/{_key(late)}#{late.event}")
+    return uuid5(NAMESPACE_URL, f"{lake.address()}/{_key(late)}#{late.event}")
 
 
 def _key(late: Late) -> str:

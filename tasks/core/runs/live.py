@@ -12,9 +12,11 @@ import contextlib
 from pydantic import BaseModel
 
 from tasks.core import layout
+from tasks.core.delta.log import LOG
 from tasks.core.errors import LakeError
 from tasks.core.records import read_record
-from tasks.core.runs.showing import showing
+from tasks.core.runs import partitions
+from tasks.core.runs.showing import live_runs
 from tasks.core.storage import Lake
 
 
@@ -31,16 +33,21 @@ def live_runs_seen(lake: Lake, job: str, *, keep: bool = False) -> dict[str, str
     """
     if keep:
         lake.sweep(layout.live_seen(job))
+    table = layout.table(layout.PREDICTIONS, job)
+    marks = lake.folder_marks(table)
+    if LOG in marks and partitions.is_delta(lake, table):
+        # Its log says it all at once.
+        return live_runs(lake, job)
     before = _read(lake, job).windows
     now: dict[str, tuple[str, str]] = {}
-    # The folders' marks first: one that is put in place meanwhile has another mark at the next look.
-    for name, mark in lake.folder_marks(layout.table(layout.PREDICTIONS, job)).items():
+    # The folders' marks were first: one that is put in place meanwhile has another mark at the next look.
+    for name, mark in marks.items():
         label = name.removeprefix("as_of=")
         known = before.get(label)
         if known and known[0] == mark:
             now[label] = known
-        elif name.startswith("as_of=") and (seen := showing(lake, job, label)) and not seen.shadow:
-            now[label] = (mark, seen.run_id)
+        elif name.startswith("as_of=") and (parts := lake.names(f"{table}/{name}")):
+            now[label] = (mark, layout.run_of(parts[0]))
     if keep and now != before:
         lake.write_bytes(_key(job), _Seen(windows=now).model_dump_json().encode() + b"\n")
     return {label: run_id for label, (_, run_id) in now.items()}

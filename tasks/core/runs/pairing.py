@@ -43,7 +43,7 @@ def published_bounds(
             bounds.append((first, end))
     if end != rows:
         raise LakeCorrupt(
-            f"{lake.path(published)} has {rows:,} rows, and the {end + 1:,}th is not where the snapshot of its run has it",
+            f"{lake.address(published)} has {rows:,} rows, and the {end + 1:,}th is not where the snapshot of its run has it",
             state="both were left as they are",
             next_step="restore the file from a backup, or score the window again",
         )

@@ -27,7 +27,7 @@ class Judged:
 
     @property
     def page_path(self) -> str:
-        return str(self.candidacy.lake.path(self.page))
+        return str(self.candidacy.lake.address(self.page))
 
 
 class Promoted(Record):

@@ -1,7 +1,7 @@
 """Publishing: all or nothing, and what a kill leaves is rolled forward or undone by whoever comes next.
 
 The order: manifest 'publishing' (the intent) -> metrics and quarantine swapped -> predictions swapped (the commit
-point) -> what was replaced moves to superseded/ -> manifest 'concluded'. Each step may be repeated.
+point; of a Delta table the commit to its log) -> what was replaced moves to superseded/ -> manifest 'concluded'. Each step may be repeated.
 
 A job in shadow publishes into shadow/ in the place of predictions/. A window that leaves the shadow commits with the
 step that puts it into predictions/; its partition of the shadow is then what was replaced.
@@ -14,7 +14,7 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeError
-from tasks.core.runs import challenger
+from tasks.core.runs import challenger, partitions
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import withdrawal
 from tasks.core.runs.run import has_manifest, load_manifest, manifests, published_manifest, write_manifest
@@ -34,11 +34,20 @@ def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at:
     intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
     try:
-        atomic = [lake.swap(staged(workspace, table), partition_of(intent, table)) for table in layout.TABLES]
+        atomic = [_show(lake, workspace, intent, table) for table in layout.TABLES]
         return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
     except LakeError as error:
         _settle(lake, intent, error)
         raise
+
+
+def _show(lake: Lake, workspace: str, manifest: Manifest, table: str) -> bool:
+    """Puts a staged table in the place of what the window shows; whether that was one step."""
+    return partitions.swap(lake, staged(workspace, table), partition_of(manifest, table), at=_at(manifest))
+
+
+def _at(manifest: Manifest) -> dt.datetime:
+    return manifest.finished_at or manifest.started_at
 
 
 def _lost_run(lake: Lake, intent: Manifest) -> str | None:
@@ -65,12 +74,13 @@ def recover(lake: Lake, job: str, as_of: str) -> None:
             withdrawal.finish(lake, manifest, manifest.withdrawal)
     for folder in (layout.runs, layout.superseded_runs, layout.withdrawn_runs):
         lake.sweep(folder(job, as_of))
+    partitions.sweep(lake, job, as_of)
 
 
 def _end_publication(lake: Lake, manifest: Manifest) -> None:
     workspace = layout.workspace(manifest.job, manifest.as_of, manifest.run_id)
     for table in layout.TABLES:
-        lake.mend_swap(staged(workspace, table), partition_of(manifest, table))
+        partitions.mend_swap(lake, staged(workspace, table), partition_of(manifest, table))
     if is_visible(lake, manifest, layout.PREDICTIONS):
         _roll_forward(lake, workspace, manifest)
     else:
@@ -81,7 +91,7 @@ def _roll_forward(lake: Lake, workspace: str, manifest: Manifest) -> None:
     # The same bytes may have been visible before: then the kill may have come before the other tables were swapped.
     for table in layout.TABLES:
         if not is_visible(lake, manifest, table) and lake.exists(staged(workspace, table)):
-            lake.swap(staged(workspace, table), partition_of(manifest, table))
+            _show(lake, workspace, manifest, table)
     _finish(lake, workspace, manifest)
 
 
@@ -106,10 +116,10 @@ def _finish(lake: Lake, workspace: str, manifest: Manifest) -> Manifest:
 def _leave_shadow(lake: Lake, manifest: Manifest, replaced: str) -> None:
     """The window is live now: what it showed in shadow goes where what was replaced is kept."""
     partition = layout.partition(layout.SHADOW, manifest.job, manifest.as_of)
-    if lake.exists(partition):
+    if partitions.names(lake, partition):
         kept = f"{layout.superseded(manifest.job, manifest.as_of, replaced)}/{layout.PREDICTIONS}"
         lake.remove(kept)
-        lake.rename(partition, kept)
+        partitions.take_out(lake, partition, kept, at=_at(manifest))
 
 
 def _supersede(lake: Lake, workspace: str, manifest: Manifest, replaced: str) -> None:
@@ -139,8 +149,11 @@ def _undo(lake: Lake, workspace: str, manifest: Manifest) -> None:
 
 
 def is_visible(lake: Lake, manifest: Manifest, table: str) -> bool:
-    """Whether the partition holds this run's file, by its digest: a name alone may be that of an earlier, damaged one."""
-    key = f"{partition_of(manifest, table)}/{layout.part(manifest.run_id)}"
+    """Whether the partition shows this run's file, by its digest: a name alone may be that of an earlier, damaged one."""
+    partition, part = partition_of(manifest, table), layout.part(manifest.run_id)
+    if part not in partitions.names(lake, partition):
+        return False
+    key = f"{partition}/{part}"
     return lake.exists(key) and lake.sha256(key) == manifest.files[table].sha256
 
 

@@ -121,13 +121,17 @@ def pulling_name(plan: str) -> str:
     return f"pulling-{plan[:16]}"
 
 
-def run_id_of(plan: str, snapshot_digest: str, accepted: tuple[str, ...] = ()) -> str:
+def run_id_of(
+    plan: str, snapshot_digest: str, accepted: tuple[str, ...] = (), *, again: dt.datetime | None = None
+) -> str:
     """The run's name: the plan with the rows that it was applied to, and with what was accepted of them.
 
     What an acceptance lets through is a run of its own: the blocked one keeps its record, and who scores the same rows
-    again without it does not meet its result.
+    again without it does not meet its result. `again` is the instant of the rows' snapshot, of a run that could not be taken
+    up where its file's name was still that of a version of a Delta table.
     """
-    rows = digest_json([snapshot_digest, sorted(accepted)]) if accepted else snapshot_digest
+    parts = [snapshot_digest, sorted(accepted), *([again.isoformat()] if again else [])]
+    rows = digest_json(parts) if accepted or again else snapshot_digest
     return f"{plan[:16]}-{rows[:16]}"
 
 
@@ -171,12 +175,12 @@ def manifest_of(run: Run) -> Manifest:
 def load_manifest(lake: Folder, workspace: str) -> Manifest:
     """The record in a workspace. Its run id is the folder's name: a kill may come between the two being changed."""
     key = f"{workspace}/{_MANIFEST}"
-    manifest = read_manifest(lake.read_bytes(key), where=str(lake.path(key)))
+    manifest = read_manifest(lake.read_bytes(key), where=lake.address(key))
     folder, _, run_id = workspace.rpartition("/")
     if folder.split("/")[1:] != layout.runs(manifest.job, manifest.as_of).split("/")[1:]:
         # Else what is done to that run would be done to another window.
         raise LakeCorrupt(
-            f"{lake.path(key)} is the manifest of another window: {manifest.job[:100]} {manifest.as_of[:100]}",
+            f"{lake.address(key)} is the manifest of another window: {manifest.job[:100]} {manifest.as_of[:100]}",
             state="it was left as it is",
             next_step=MENDED,
         )

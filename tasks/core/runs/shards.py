@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
-from tasks.core import progress
+from tasks.core import places, progress
 from tasks.core.errors import ChildDied, WorkerError
 from tasks.core.logs import log
 from tasks.core.rows.snapshot import batch_bounds, required_record
@@ -32,7 +34,8 @@ class ShardDone(Generic[T]):
 def deal(run: Run) -> list[tuple[int, ...]]:
     """The batches of each shard. Which shard does a batch changes nothing: its rows are fixed with the snapshot."""
     batches = required_record(run.lake, run.workspace).batches
-    shards = max(1, workers_of(run, batches).count)
+    room = places.room()
+    shards = max(1, workers_of(run, batches).count if room is None else min(room, batches))
     return [tuple(range(shard, batches, shards)) for shard in range(shards)]
 
 
@@ -62,14 +65,35 @@ def each_batch(
     """
     started_at = time.time()
     workers = workers_of(run, record.batches, apart=apart)
-    results = []
-    for batch in batches:
+
+    def done(batch: int) -> T:
         first, end = batch_bounds(record, batch)
         what = f"{stage} of batch {batch + 1} of {record.batches} (rows {first:,} to {end - 1:,}) of {run.name}"
         with naming(what):
-            results.append((surely or twice)(workers, what, function, *args, batch))
+            result: T = (surely or twice)(workers, what, function, *args, batch)
         progress.advance(run.name, stage, end - first, record.rows)
-    return ShardDone(started_at, tuple(results))
+        return result
+
+    return ShardDone(started_at, _each(done, batches, at_once=_at_once(workers)))
+
+
+def _at_once(workers: Workers) -> int:
+    """A shard has one child; on a cluster's machine all those which the other shards there leave to it."""
+    place = places.here()
+    return workers.count // place.shards if place else 1
+
+
+def _each(function: Callable[[int], T], batches: tuple[int, ...], *, at_once: int) -> tuple[T, ...]:
+    """What it gives for each, in their order; after one that fails no other is begun."""
+    if min(at_once, len(batches)) <= 1:
+        return tuple(map(function, batches))
+    with ThreadPoolExecutor(at_once) as threads:
+        futures = [threads.submit(copy_context().run, function, batch) for batch in batches]
+        try:
+            return tuple(future.result() for future in futures)
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def twice(workers: Workers, what: str, function: Callable[..., T], *args: Any) -> T:

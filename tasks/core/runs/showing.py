@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tasks.core import layout
 from tasks.core.errors import DefinitionError
+from tasks.core.runs import partitions
 from tasks.core.runs.manifest import Manifest
 from tasks.core.storage import Folder
 
@@ -36,25 +37,25 @@ def showing(lake: Folder, job: str, as_of: str) -> Showing | None:
     """What the window shows; while a run switches it over both tables may have it, and then it is what is live."""
     for shadow in (False, True):
         folder = layout.partition(table_of(layout.PREDICTIONS, shadow=shadow), job, as_of)
-        if names := lake.names(folder):
+        if names := partitions.names(lake, folder):
             return Showing(layout.run_of(names[0]), folder, shadow)
     return None
 
 
 def live_labels(lake: Folder, job: str) -> list[str]:
     """The windows of which predictions/ has rows, in the order of time."""
-    return _labels(lake, layout.PREDICTIONS, job)
+    return partitions.labels(lake, layout.table(layout.PREDICTIONS, job))
 
 
 def live_runs(lake: Folder, job: str) -> dict[str, str]:
     """By window, in the order of time, the run whose rows predictions/ has."""
-    found = {label: showing(lake, job, label) for label in live_labels(lake, job)}
-    return {label: seen.run_id for label, seen in found.items() if seen and not seen.shadow}
+    found = partitions.by_label(lake, layout.table(layout.PREDICTIONS, job))
+    return {label: layout.run_of(names[0]) for label, names in found.items() if names}
 
 
 def shown_labels(lake: Folder, job: str) -> list[str]:
     """The windows that show rows, live or in shadow, in the order of time."""
-    return sorted({*live_labels(lake, job), *_labels(lake, layout.SHADOW, job)})
+    return sorted({*live_labels(lake, job), *partitions.labels(lake, layout.table(layout.SHADOW, job))})
 
 
 def refuse_shadow_over_live(lake: Folder, job: str, as_of: str, *, shadow: bool) -> None:
@@ -68,7 +69,3 @@ def refuse_shadow_over_live(lake: Folder, job: str, as_of: str, *, shadow: bool)
             next_step=f"set output.shadow: false in deployments/jobs/{job}.yaml to replace it, or look at what would be "
             f"published: lamplighter score {job} --as-of {as_of} --dry-run",
         )
-
-
-def _labels(lake: Folder, table: str, job: str) -> list[str]:
-    return [name.removeprefix("as_of=") for name in lake.names(layout.table(table, job)) if name.startswith("as_of=")]

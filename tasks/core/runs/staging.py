@@ -28,7 +28,9 @@ def stage_predictions(run: Run, manifest: Manifest) -> FileRecord:
     schema = contract.predictions_schema(run.job)
     batches = required_record(run.lake, run.workspace).batches
     with (
-        run.lake.parquet_writer(key, schema, metadata=file_metadata(manifest)) as writer,
+        run.lake.parquet_writer(
+            key, schema, metadata=file_metadata(manifest), repeating=contract.repeating_columns(run.job)
+        ) as writer,
         contextlib.closing(ahead(_checkpoints(run, batches))) as tables,
     ):
         for table in tables:

@@ -115,7 +115,7 @@ def open_window(
         columns=job.arrow_schema,
         event_time=job.event_time,
         project=project,
-        batch_rows=job.limits.batch_rows,
+        batch_rows=job.rows_at_once,
         read_block=read_block,
         may_lack=job.may_lack,
     )

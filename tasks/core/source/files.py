@@ -28,6 +28,7 @@ from tasks.core.definitions.source import FilesSource
 from tasks.core.definitions.window import Window
 from tasks.core.errors import DefinitionError, SourceError
 from tasks.core.rows.conform import check_columns, convert
+from tasks.core.settings import prepare_object_store
 from tasks.core.source.local import local_path
 from tasks.core.source.problems import guarded, problem
 from tasks.core.storage import Folder
@@ -143,6 +144,7 @@ def _place(path: str, project: Folder) -> _Place:
             state="nothing was started",
             next_step="take it out; an object store's keys come from the environment",
         )
+    prepare_object_store()
     system, inside = _guarded(path, lambda: pyarrow.fs.FileSystem.from_uri(path))
     return _Place(system, inside, path)
 

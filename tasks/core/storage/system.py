@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def refuse_no_file(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lake_errors(verb: str, path: Path) -> Iterator[None]:
+def lake_errors(verb: str, path: Path | str) -> Iterator[None]:
     """Turns the operating system's errors, and Arrow's of a broken file, into ours."""
     try:
         yield
@@ -54,7 +55,7 @@ def lake_errors(verb: str, path: Path) -> Iterator[None]:
         ) from error
 
 
-def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
+def _lake_error(verb: str, path: Path | str, error: OSError) -> LakeError:
     failed = f"could not {verb} {_shown(path)}: {error.strerror or _first_line(error)}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return LakeFull(failed, state="what was published stands as it was", next_step="free space, and run it again")
@@ -71,7 +72,7 @@ def _lake_error(verb: str, path: Path, error: OSError) -> LakeError:
     return LakeError(failed, state="what was published stands as it was", next_step=f"{look}, and run it again")
 
 
-def _shown(path: Path) -> str:
+def _shown(path: Path | str) -> str:
     """The path; of one that is too long for any file its beginning."""
     return str(path) if len(str(path)) <= _LONGEST_PATH else f"{str(path)[:_LONGEST_PATH]}…"
 
@@ -95,6 +96,18 @@ def write_flushed(path: Path, data: bytes) -> None:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def link_or_copy(old: Path, new: Path) -> None:
+    """A second name of a file; a copy that is flushed where the file system has no such names, or no more of them."""
+    try:
+        new.hardlink_to(old)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        make_file(new)
+        shutil.copyfile(old, new)
+        flush_file(new)
 
 
 def flush_file(path: Path) -> None:

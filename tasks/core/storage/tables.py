@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from tasks.core.storage.system import lake_errors, make_file
 class TableReader(pq.ParquetFile):
     """An open Parquet file. A page that turns out to be broken later is the lake's error too."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str, file: Any = None) -> None:
+        """Of the file at a path, or of an open one that is called so."""
         self._path = path
-        super().__init__(path, memory_map=False, page_checksum_verification=True)
+        super().__init__(path if file is None else file, memory_map=False, page_checksum_verification=True)
 
     def read(self, *args: Any, **kwargs: Any) -> pa.Table:
         with lake_errors("read", self._path):
@@ -46,13 +47,25 @@ class TableReader(pq.ParquetFile):
 class TableWriter:
     """A Parquet file on its way: its own errors are the lake's, those of whoever fills it pass unchanged."""
 
-    def __init__(self, hidden: Path, target: Path, schema: pa.Schema) -> None:
+    def __init__(
+        self, hidden: Any, target: Path | str, schema: pa.Schema, repeating: Sequence[str] | None = None
+    ) -> None:
+        """`hidden` is the path of a file to make, or an open file. `repeating`: the columns that get a dictionary, else all."""
         self._target = target
+        # The stubs know of no list.
+        dictionary: Any = True if repeating is None else list(repeating)
         with lake_errors("write", target):
-            make_file(hidden)
+            if isinstance(hidden, Path):
+                make_file(hidden)
             # Checksums, because a bit that flips in a page may still decode, to another number.
             self._writer = pq.ParquetWriter(
-                hidden, schema, compression="zstd", version="2.6", store_schema=True, write_page_checksum=True
+                hidden,
+                schema,
+                compression="zstd",
+                version="2.6",
+                store_schema=True,
+                write_page_checksum=True,
+                use_dictionary=dictionary,
             )
 
     def write_table(self, table: pa.Table, row_group_size: int | None = None) -> None:

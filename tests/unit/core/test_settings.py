@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from tasks.core.errors import DefinitionError
 from tasks.core.settings import Settings, environment
 from tasks.core.settings_table import markdown_table, settings_table, unknown_variables
+from tasks.core.storage import Lake
 
 README = pathlib.Path(__file__).parents[3] / "README.md"
 
@@ -54,6 +55,17 @@ def test_the_project_s_own_file_comes_last_and_its_lake_lies_beside_it(monkeypat
     assert (environment("WAREHOUSE_URI"), Settings().lake, Settings().log_format) == ("typed-here", "./other", "json")
     monkeypatch.setenv("LAMPLIGHTER_LAKE", "third")
     assert Settings().lake == "third"
+
+
+def test_a_lake_in_an_object_store_is_an_address_wherever_it_is_set(monkeypatch, tmp_path):
+    for name, value in {"LAKE": "s3://bucket/in/it", "PROJECT": "elsewhere"}.items():
+        monkeypatch.setenv(f"LAMPLIGHTER_{name}", value)
+    assert Lake(Settings().lake).address() == "s3://bucket/in/it"
+    monkeypatch.delenv("LAMPLIGHTER_LAKE")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/.env").write_text("LAMPLIGHTER_LAKE=gs://bucket/of/its/own\n")
+    assert Lake(Settings().lake).address() == "gs://bucket/of/its/own"
 
 
 def test_the_project_that_a_file_names_has_a_file_of_its_own(tmp_path):

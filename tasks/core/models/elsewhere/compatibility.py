@@ -122,7 +122,7 @@ def bind(
     probe, expected = registry.probe(version)
     candidate = Candidate(
         model_bytes=registry.read(version, version.signature.model_file),
-        signature=version.signature.model_copy(update={"interpreter": interpreter}),
+        signature=version.signature.model_copy(update={"interpreter": interpreter, "compiled": False}),
         profile=registry.profile(version),
         benchmark=registry.benchmark(version),
         probe=probe,

@@ -170,12 +170,12 @@ class Artifacts:
         if name not in self.sizes:
             raise self.blocked(f"it has no file '{name[:100]}'; there are: {', '.join(sorted(self.sizes)) or 'none'}")
         self._check_size(name, self.sizes[name] or 0, largest_bytes)
-        # Whose files these are, should a kill leave them; and the folder that MLflow wants to find.
-        self._lake.write_bytes(f"{self._scratch}/of", str(self.version).encode())
-        self._ask(lambda: self._repository.download_artifacts(name, dst_path=str(self._lake.path(self._scratch))))
-        key = f"{self._scratch}/{name}"
-        self._check_size(name, self._lake.size_bytes(key), largest_bytes)
-        return self._lake.read_bytes(key)
+        with self._lake.workplace(self._scratch) as folder:
+            # Whose files these are, should a kill leave them; and the folder that MLflow wants to find.
+            folder.write_bytes("of", str(self.version).encode())
+            self._ask(lambda: self._repository.download_artifacts(name, dst_path=str(folder.root)))
+            self._check_size(name, folder.size_bytes(name), largest_bytes)
+            return folder.read_bytes(name)
 
     def blocked(self, what: str, next_step: str = "") -> ModelBlocked:
         return ModelBlocked(

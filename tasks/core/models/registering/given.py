@@ -35,6 +35,7 @@ class Given:
     adapter: str | None = None
     output_adapter: str | None = None
     inputs: tuple[str, ...] = ()
+    compile_trees: bool = False
     card: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -79,6 +80,17 @@ def jobs_of(project: Project, model: str) -> list[Job]:
         with contextlib.suppress(LamplighterError):
             found.append(project.load(name, suites=False).job)
     return [each for each in found if each.model.name == model]
+
+
+def check_compiled(given: Given) -> None:
+    """DefinitionError where trees are to be compiled that another interpreter would walk through."""
+    if given.compile_trees and given.interpreter:
+        raise DefinitionError(
+            "--compile and --interpreter exclude each other: the compiled trees take the place of the scikit-learn's that is "
+            f"installed here, and {given.interpreter} has its own",
+            state=NOTHING,
+            next_step="leave --compile out; or save the model anew with the scikit-learn that is installed here",
+        )
 
 
 def check_adapters(given: Given) -> None:

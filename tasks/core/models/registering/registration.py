@@ -38,6 +38,7 @@ from tasks.core.models.registering.sample_benchmark import benchmark_on
 from tasks.core.models.registering.sample_past import history_of, known_of
 from tasks.core.models.registering.usual import Made, usual_of
 from tasks.core.models.registry import Registry
+from tasks.core.models.trees.parity import prove
 from tasks.core.profiles.profile import ReferenceProfile, reference_profile
 from tasks.core.runs.manifest import CodeRecord
 
@@ -74,6 +75,7 @@ def register_file(registry: Registry, file: ModelFile, given: Given, *, at: dt.d
     outputs = scored(opened, given, rows)
     check_steady(opened, given, rows, outputs)
     sample = given.sample
+    compilation = prove(opened, rows) if given.compile_trees else None
     candidate = make_candidate(
         file.content,
         signature,
@@ -85,13 +87,17 @@ def register_file(registry: Registry, file: ModelFile, given: Given, *, at: dt.d
         card={"file": file.path, "file_format": file.came_as, "file_sha256": file.sha256, **given.card},
         loaded_with=opened.libraries,
     )
+    signature = signature.model_copy(update={"compiled": compilation is not None and compilation.compiled})
     candidate = replace(
         candidate,
+        signature=signature,
+        compilation=compilation,
         code=_with_own_modules(candidate.code, needed, given),
         usual=_usual(candidate, given, opened, rows, outputs),
     )
     version = registry.register(given.name, candidate, at=at, actor=actor)
-    remarks = (*remark, *_gate(registry, version, given))
+    said = (str(compilation),) if compilation else ()
+    remarks = (*remark, *said, *_gate(registry, version, given))
     return Registered(version, candidate, opened, rows, outputs, remarks)
 
 
@@ -114,7 +120,8 @@ def register_twin(
         )
     model_format = get_format(format_name)
     signature = first.version.signature.model_copy(
-        update={"format": format_name, "probe_rtol": model_format.probe_rtol}
+        # Whether its trees can be compiled is asked of the version that they are proven of.
+        update={"format": format_name, "probe_rtol": model_format.probe_rtol, "compiled": False}
     )
     try:
         content = model_format.dump(first.model.estimator, signature.inputs)
@@ -129,6 +136,7 @@ def register_twin(
         first.candidate,
         model_bytes=content,
         signature=signature,
+        compilation=None,
         expected=outputs.take(spread(len(outputs))),
         environment={**(first.candidate.environment or {}), **libraries(model_format)},
         card={

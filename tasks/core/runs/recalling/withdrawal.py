@@ -12,7 +12,7 @@ import datetime as dt
 
 from tasks.core import layout
 from tasks.core.errors import LakeCorrupt
-from tasks.core.runs import challenger
+from tasks.core.runs import challenger, partitions
 from tasks.core.runs.manifest import Manifest, Restoration, Withdrawal
 from tasks.core.runs.recalling import queue
 from tasks.core.runs.run import has_manifest, load_manifest, write_manifest
@@ -34,7 +34,7 @@ def withdraw(lake: Lake, published: Manifest, withdrawal: Withdrawal) -> Manifes
 def finish(lake: Lake, manifest: Manifest, withdrawal: Withdrawal) -> Manifest:
     """Ends a withdrawal, from wherever it was cut short."""
     for table in _OUTWARDS:
-        _take_out(lake, manifest, withdrawal.restores, table)
+        _take_out(lake, manifest, withdrawal, table)
     with contextlib.suppress(LakeCorrupt):
         # A thing aside: that its file is damaged must not keep what is wrong in sight.
         challenger.pair(lake, manifest.job, manifest.as_of, withdrawal.restores)
@@ -79,8 +79,8 @@ def last_good(lake: Lake, bad: Manifest) -> tuple[Manifest | None, tuple[str, ..
 
 
 def holds(lake: Folder, folder: str, run_id: str) -> bool:
-    """Whether a partition is this run's, by its file's name: a damaged file is to go as well."""
-    return layout.part(run_id) in lake.names(folder)
+    """Whether a partition shows this run's file, by its name: a damaged file is to go as well."""
+    return layout.part(run_id) in partitions.names(lake, folder)
 
 
 def _superseded(lake: Lake, bad: Manifest, notes: list[str]) -> list[Manifest]:
@@ -126,36 +126,28 @@ def _damage(lake: Lake, manifest: Manifest) -> str | None:
     for table in layout.TABLES:
         key = f"{kept}/{table}/{layout.part(manifest.run_id)}"
         if table not in manifest.files or not lake.exists(key):
-            return f"{lake.path(key)} is missing"
+            return f"{lake.address(key)} is missing"
         if lake.names(f"{kept}/{table}") != [layout.part(manifest.run_id)]:
-            return f"{lake.path(f'{kept}/{table}')} holds other files too"
+            return f"{lake.address(f'{kept}/{table}')} holds other files too"
         if lake.sha256(key) != manifest.files[table].sha256:
-            return f"{lake.path(key)} is not the file that was published: its SHA-256 differs"
+            return f"{lake.address(key)} is not the file that was published: its SHA-256 differs"
     return None
 
 
-def _take_out(lake: Lake, manifest: Manifest, restores: str | None, table: str) -> None:
+def _take_out(lake: Lake, manifest: Manifest, withdrawal: Withdrawal, table: str) -> None:
     """One table's partition to withdrawn/: by a swap with the kept one, where there is one, or by a plain move."""
-    partition = partition_of(manifest, table)
+    partition, restores = partition_of(manifest, table), withdrawal.restores
     aside = f"{layout.withdrawn(manifest.job, manifest.as_of, manifest.run_id)}/{table}"
     if restores is None:
         if holds(lake, partition, manifest.run_id):
-            _put_aside(lake, partition, aside)
+            partitions.take_out(lake, partition, aside, at=withdrawal.at)
         return
     kept = f"{layout.superseded(manifest.job, manifest.as_of, restores)}/{table}"
-    lake.mend_swap(kept, partition)
+    partitions.mend_swap(lake, kept, partition)
     if holds(lake, kept, restores):
-        lake.swap(kept, partition)
+        partitions.swap(lake, kept, partition, at=withdrawal.at)
     if holds(lake, kept, manifest.run_id):
-        _put_aside(lake, kept, aside)
-
-
-def _put_aside(lake: Lake, folder: str, aside: str) -> None:
-    """Of what was taken out once, and put back by hand, the first copy stays: it is the one that was published."""
-    if lake.exists(aside):
-        lake.remove(folder)
-    else:
-        lake.rename(folder, aside)
+        partitions.put_aside(lake, kept, aside)
 
 
 def _conclude_restored(lake: Lake, manifest: Manifest, withdrawal: Withdrawal, restores: str) -> None:
