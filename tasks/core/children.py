@@ -105,7 +105,6 @@ class Child:
         """Ends it at once, whatever it does."""
         self._is_stopped = True
         self._process.kill()
-        self._process.join()
 
     def _ended(self, otherwise: Exception) -> Exception:
         return Stopped() if self._is_stopped else otherwise
@@ -204,6 +203,9 @@ def _close(*descriptors: int) -> None:
 
 
 class _Process(context.ForkServerProcess):
+    # What a library locks with in the child is made as after a fork: without a name that a killed child would leave behind.
+    _start_method = None
+
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the library's name
         return _Popen(process_obj)

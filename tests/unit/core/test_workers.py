@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import multiprocessing
 import os
 import pathlib
 import pickle
@@ -328,6 +329,25 @@ def test_a_child_does_not_outlive_a_run_that_was_killed():
         assert not gone(child)
         run.kill()
     until(lambda: gone(child))
+
+
+kept = []
+
+
+def make_a_lock():
+    # As tqdm does, and so whatever shows a bar: for as long as the process lives.
+    kept.append(multiprocessing.RLock())
+    return True
+
+
+def test_what_a_child_locks_with_is_no_leak_when_it_is_ended():
+    body = (
+        "from tasks.core.workers import Workers\n"
+        "from tests.unit.core.test_workers import make_a_lock\n"
+        "print(Workers(1, 60).call('a batch', make_a_lock))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", body], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def first_to_be_ended():
