@@ -202,9 +202,11 @@ def _refuse(
     said = error.failed if isinstance(error, LamplighterError) else f"{type(error).__name__}: {error}"
     is_known = layout.PREDICTIONS in window.broken
     is_explained = changed or is_defined_otherwise(asked, manifest) or manifest.model.interpreter or is_known
-    if not isinstance(error, (ModelBlocked, LakeCorrupt)) or is_explained or not _still_stands(asked, manifest):
+    of_the_window = isinstance(error, (ModelBlocked, LakeCorrupt))
+    if not of_the_window or is_explained or not _still_stands(asked, manifest):
         since = f" (other than then: {', '.join(changed)})" if changed else ""
-        why = "what readers see of it is damaged, or gone" if is_known else f"{said}{since}"
+        # A disk that could not be read just now has nothing to do with what is known.
+        why = "what readers see of it is damaged, or gone" if is_known and of_the_window else f"{said}{since}"
         again.apart.append(Apart(as_of=manifest.as_of, why=why))
         return
     again.findings.append(

@@ -26,10 +26,15 @@ def ahead(items: Iterable[T], *, most: int = 1) -> Generator[T]:
     )
     maker.start()
     try:
-        while (found := waiting.get())[0] == "item":
-            yield found[1]
-        if found[0] == "raised":
-            raise found[1]
+        while True:
+            kind, item = waiting.get()
+            if kind != "item":
+                break
+            yield item
+            # Nothing is held while the next one is waited for.
+            item = None
+        if kind == "raised":
+            raise item
     finally:
         is_over.set()
         _empty(waiting)
@@ -40,7 +45,9 @@ def _make(items: Iterable[Any], waiting: queue.Queue[tuple[str, Any]], is_over: 
     last: tuple[str, Any] = ("end", None)
     try:
         for item in items:
-            if not _put(waiting, ("item", item), is_over):
+            is_taken = _put(waiting, ("item", item), is_over)
+            del item
+            if not is_taken:
                 break
     except BaseException as error:  # noqa: BLE001 - it is raised where the items are taken
         last = ("raised", error)

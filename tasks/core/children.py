@@ -1,7 +1,6 @@
 """A child process that works on one call after the other, forked by a server that has the heavy libraries already.
 
-The server (multiprocessing's forkserver) runs none of our work and has no threads, so that forking it is safe; children share
-its memory. What a call says goes through a pipe, and so does its answer: there is nothing to be locked, and so nothing that
+The server (multiprocessing's forkserver) imports, and runs nothing of ours, so that it can be forked; children share its memory. What a call says goes through a pipe, and so does its answer: there is nothing to be locked, and so nothing that
 a child which is killed could leave locked.
 """
 
@@ -21,12 +20,16 @@ from typing import Any
 # Imported by the server: what takes long, and is known before any work is.
 PRELOADED = "tasks.shards.preloaded"
 _IDLE_SECONDS = 600
+_TOLD_SECONDS = 5.0
+_UNKNOWN = 256  # No exit code is so great.
+# Held while the server or a child is started: the environment is another for that time.
+_starting = threading.Lock()
 # Python would look into the current folder, which may be a project's, before it looks into its own.
 _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 class Died(Exception):
-    """The child is gone, and with it what it was asked. `exit_code` is negative for a signal."""
+    """The child is gone, and with it what it was asked. `exit_code` is negative for a signal, None where nobody knows it."""
 
     def __init__(self, exit_code: int | None) -> None:
         super().__init__(exit_code)
@@ -58,44 +61,62 @@ class Answer:
 
 
 def warm_up() -> None:
-    """Starts the server, if there is none: it imports the libraries while its parent does something else."""
-    forkserver.set_forkserver_preload([PRELOADED])
-    with _safe_path():
-        forkserver.ensure_running()
+    """Starts the server, if there is none: it imports the libraries while its parent does something else.
+
+    A head start, and no more: whoever needs a child is told why there is no server.
+    """
+    with contextlib.suppress(OSError), _starting:
+        _start_server()
 
 
 class Child:
-    """One process. `begin(*args)` is called in it first."""
+    """One process. `begin(*args)` is called in it first. OSError or EOFError where none can be started."""
 
     def __init__(self, begin: Callable[..., object], *args: Any) -> None:
-        warm_up()
         self._ours, theirs = connection.Pipe()
-        self._is_stopped = False
-        # The environment of now: the server's is that of when it was started.
-        self._process = _Process(target=_serve, args=(theirs, dict(os.environ), begin, args))
-        self._process.start()
+        self.is_stopped = False
+        self._has_answered = False
+        with _starting:
+            _start_server()
+            # The environment of now: the server's is that of when it was started.
+            self._process = _Process(target=_serve, args=(theirs, dict(os.environ), begin, args))
+            self._process.start()
         theirs.close()
+        try:
+            # By its number another process might be meant, once the server has seen it end.
+            self._handle = os.pidfd_open(self._process.pid or 0)
+        except ProcessLookupError:
+            self._handle = os.open(os.devnull, os.O_RDONLY)  # It has ended already: what is readable at once.
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            os.close(self._handle)
 
     @property
     def number(self) -> int:
         return self._process.pid or 0
 
     def is_alive(self) -> bool:
-        return self._process.is_alive()
+        return not self._ended_within(0)
 
     def ask(self, timeout_seconds: float, function: Callable[..., Any], args: Any, kwargs: Any) -> Answer:
         """What the function gave there. Gone, Died, Stopped, Overran or NotHandedOver; after each it is to be killed."""
+        request = reduction.ForkingPickler.dumps((function, args, kwargs))
         try:
-            self._ours.send_bytes(reduction.ForkingPickler.dumps((function, args, kwargs)))
+            self._ours.send_bytes(request)
         except OSError as error:
-            raise self._ended(Gone()) from error
-        if not connection.wait([self._ours, self._process.sentinel], timeout_seconds):
+            # One that has just begun and is gone would be replaced by another that is.
+            raise self._ended(Gone() if self._has_answered else Died(self._exit_code())) from error
+        if not self._wait([self._ours, self._handle], timeout_seconds):
             raise Overran
         try:
-            answer = self._ours.recv_bytes()
-        except (EOFError, OSError) as error:
-            self._process.join()
-            raise self._ended(Died(self._process.exitcode)) from error
+            # Processes of its own may hold the pipe when it is gone: what is not there will never come.
+            answer = self._ours.recv_bytes() if self._ours.poll(0) else None
+        except (EOFError, OSError):
+            answer = None
+        if answer is None:
+            raise self._ended(Died(self._exit_code()))
+        self._has_answered = True
         try:
             return Answer(*reduction.ForkingPickler.loads(answer))
         except Exception as error:
@@ -103,11 +124,24 @@ class Child:
 
     def kill(self) -> None:
         """Ends it at once, whatever it does."""
-        self._is_stopped = True
-        self._process.kill()
+        self.is_stopped = True
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+
+    def _wait(self, objects: list[Any], seconds: float | None) -> list[Any]:
+        return list(connection.wait(objects, seconds))
+
+    def _ended_within(self, seconds: float) -> bool:
+        return bool(self._wait([self._handle], seconds))
+
+    def _exit_code(self) -> int | None:
+        """The server tells it as soon as it knows; without a server nobody does."""
+        self._process.join(_TOLD_SECONDS)
+        code = self._process.exitcode
+        return None if code == _UNKNOWN else code
 
     def _ended(self, otherwise: Exception) -> Exception:
-        return Stopped() if self._is_stopped else otherwise
+        return Stopped() if self.is_stopped else otherwise
 
 
 # --- In the child ----------------------------------------------------------------------------------------------------
@@ -131,6 +165,10 @@ def _answer(request: bytes) -> Any:
     try:
         function, args, kwargs = reduction.ForkingPickler.loads(request)
         answer = False, function(*args, **kwargs)
+    except (SystemExit, KeyboardInterrupt) as error:
+        # It would end the run. Who asks for the end of the process gets it, and the row that asks is found.
+        code = getattr(error, "code", None)
+        os._exit(code if isinstance(code, int) and 0 < code < _UNKNOWN else 1)
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
         answer = True, _with_trace(error)
     try:
@@ -141,7 +179,8 @@ def _answer(request: bytes) -> Any:
 
 def _with_trace(error: BaseException) -> BaseException:
     """A traceback does not go through a pipe; what it says does."""
-    error.add_note("".join(traceback.format_tb(error.__traceback__)).rstrip())
+    with contextlib.suppress(TypeError):  # Its notes may be anything.
+        error.add_note("".join(traceback.format_tb(error.__traceback__)).rstrip())
     return error
 
 
@@ -157,6 +196,12 @@ def _end_with_parent() -> None:
 
 
 # --- Of the server ---------------------------------------------------------------------------------------------------
+
+
+def _start_server() -> None:
+    forkserver.set_forkserver_preload([PRELOADED])
+    with _safe_path():
+        forkserver.ensure_running()
 
 
 @contextlib.contextmanager
@@ -176,6 +221,21 @@ class _Popen(popen_forkserver.Popen):
     """As the library's, but that the child never imports what its parent was started with: that may be Prefect's engine."""
 
     _fds: list[int]
+
+    def __init__(self, process_obj: Any) -> None:
+        self._reading = threading.Lock()
+        super().__init__(process_obj)
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """As the library's, but that the code is read once, however many threads ask, and is not made up without a server."""
+        if self.returncode is None and connection.wait([self.sentinel], None if flag == 0 else 0):
+            with self._reading:
+                if self.returncode is None:
+                    try:
+                        self.returncode = forkserver.read_signed(self.sentinel)
+                    except (OSError, EOFError):
+                        self.returncode = _UNKNOWN
+        return self.returncode
 
     def _launch(self, process_obj: Any) -> None:
         about = spawn.get_preparation_data(process_obj.name)
@@ -204,7 +264,7 @@ def _close(*descriptors: int) -> None:
 
 class _Process(context.ForkServerProcess):
     # What a library locks with in the child is made as after a fork: without a name that a killed child would leave behind.
-    _start_method = None
+    _start_method: Any = None
 
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - the library's name

@@ -36,6 +36,7 @@ _idle: dict[Kind, list[Child]] = {}
 # Those that work, each with the run whose shard it serves on a cluster's machine; '' on the run's own.
 _busy: dict[Child, str] = {}
 _stopped: set[str] = set()
+_stops: list[str] = []
 _lock = threading.Lock()
 
 
@@ -95,9 +96,9 @@ def stop_children(run: str = "") -> None:
     """
     with _lock:
         _stopped.update({run} - {""})
-        working = [child for child, of in _busy.items() if run in ("", of)]
-    for child in working:
-        child.kill()
+        _stops.append(run)
+        for child in [child for child, of in _busy.items() if run in ("", of)]:
+            child.kill()
 
 
 @atexit.register
@@ -136,20 +137,44 @@ def _asked(kind: Kind, ask: Callable[[Child], Answer]) -> Answer:
         else:
             with _lock:
                 _busy.pop(child, None)
-                _idle.setdefault(kind, []).append(child)
+                if not child.is_stopped:
+                    _idle.setdefault(kind, []).append(child)
             return answer
 
 
 def _taken(kind: Kind) -> Child:
+    """A child that waits, or a new one, which is begun without the lock: its server may still be importing."""
     place = places.here()
     run = place.run if place else ""
     with _lock:
-        if run in _stopped:
-            raise WorkerError("the run was stopped", state="complete batches are kept", next_step="run it again")
-        waiting = _idle.setdefault(kind, [])
-        child = waiting.pop() if waiting else Child(_begin_child, *kind)
-        _busy[child] = run
-    return child
+        seen = len(_stops)
+        waiting = _idle.get(kind)
+        child = waiting.pop() if waiting and run not in _stopped else None
+        if child:
+            _busy[child] = run
+            return child
+        is_over = run in _stopped
+    if not is_over:
+        child = _new_child(kind)
+        with _lock:
+            is_over = run in _stopped or "" in _stops[seen:]
+            if not is_over:
+                _busy[child] = run
+                return child
+        child.kill()
+    raise WorkerError("the run was stopped", state="complete batches are kept", next_step="run it again")
+
+
+def _new_child(kind: Kind) -> Child:
+    try:
+        return Child(_begin_child, *kind)
+    except (OSError, EOFError) as error:
+        raise WorkerError(
+            f"no child process could be started: {error or type(error).__name__}",
+            state="complete batches are kept",
+            next_step="look for a lack of memory, processes or open files, and whether TMPDIR is a short path that can be "
+            "written, and run it again",
+        ) from error
 
 
 def _end(child: Child) -> None:

@@ -172,6 +172,7 @@ def test_what_one_engine_left_unfinished_another_one_finishes(kind, local, made,
     assert sorted({row for row, _ in logged(made)}) == [120, 200]
 
 
+@pytest.mark.slow
 @EACH_IN_TIME
 def test_a_run_that_is_stopped_leaves_no_child_on_a_worker(kind, made, far, request):
     world, children = far(request.getfixturevalue(kind)), []
@@ -193,6 +194,7 @@ def test_a_run_that_is_stopped_leaves_no_child_on_a_worker(kind, made, far, requ
     assert world.latest().verdict == "failed"
 
 
+@pytest.mark.slow
 def test_a_row_that_ends_its_process_costs_itself_on_a_cluster_too(made, far, dask, tmp_path, monkeypatch):
     (made.folder / "held/deadly").write_text("215")
     world = open_world(tmp_path / "local", monkeypatch, like=made)

@@ -199,6 +199,7 @@ def kill_republication(runner, proxy, new_lake, made, whole: Whole, chosen) -> s
         made.write_rows(readings())
 
 
+@pytest.mark.slow
 def test_a_republication_that_is_killed_shows_the_old_the_new_or_none(runner, proxy, new_lake, made, whole):
     def chosen(changes: list[str]) -> list[int]:
         swap = next(number for number, one in enumerate(changes, 1) if one.startswith(f"swap {PREDICTIONS}"))
@@ -258,6 +259,7 @@ def test_a_run_through_faults_of_one_kind_writes_the_same_bytes(runner, proxy, n
     run_through(runner, proxy, new_lake, whole, [fault])
 
 
+@pytest.mark.slow
 def test_a_store_that_goes_away_as_a_run_publishes_fails_it_and_the_next_ends_it(runner, proxy, new_lake, whole):
     lake = new_lake()
     bucket = lake.address().split("/")[2]

@@ -93,6 +93,7 @@ def test_a_schedule_fires_and_scores_the_window_of_its_scheduled_time(up, world)
     assert run["work_queue_name"] == "high"
 
 
+@pytest.mark.slow
 def test_the_next_tick_finds_the_window_published_and_ends_at_once(up, world):
     def left():
         return [run for run in up.runs("score/readings") if run["state"]["name"] == "AlreadyPublished"]
@@ -111,6 +112,7 @@ def test_kill_9_of_the_worker_alone_costs_nothing(up, world):
     assert up.ended(up.start_run("score/readings", as_of=DAYS[2]))["name"] == "AlreadyPublished"
 
 
+@pytest.mark.slow
 def test_kill_9_of_worker_and_run_is_found_and_the_next_run_resumes(up, world):
     run = until_it_waits(up, world, DAYS[3])
     before = scored_rows(world.folder / "told")

@@ -25,7 +25,7 @@ from tasks.core.errors import DefinitionError
 # Columns that Lamplighter itself writes; a job's own may not hide them.
 RESERVED_COLUMNS = frozenset({"window_start", "model_version", "run_id", "scored_at", "as_of", "reasons"})
 
-_MOST_AT_ONCE, _VALUES_AT_ONCE = 100_000, 4_000_000
+_MOST_AT_ONCE, _VALUES_AT_ONCE = 25_000, 4_000_000
 
 OnChange = Literal["accept", "warn", "block"]
 

@@ -35,20 +35,18 @@ def fields_of(schema: pa.Schema, *, table: str) -> list[Field]:
 def merged(standing: list[Field], wanted: list[Field], *, table: str) -> list[Field]:
     """The table's columns, and after them those that are new; DefinitionError where a column would have another type.
 
-    A column that is no longer published stays: the rows of earlier windows have it, later ones read as null.
+    Or a name that differs in case alone: the deltalake package opens no such table. A column that is no longer published
+    stays: the rows of earlier windows have it, later ones read as null.
     """
-    known = {one["name"]: one for one in standing}
+    known = {one["name"].casefold(): one for one in standing}
+    found = list(standing)
     for one in wanted:
-        before = known.get(one["name"])
-        if before is not None and before["type"] != one["type"]:
-            raise DefinitionError(
-                f"the Delta table {table} has the column '{one['name']}' as {_said(before)}, and the job would publish it as "
-                f"{_said(one)}: a column of a Delta table has one type in all windows",
-                state="nothing was pulled, and readers see what they saw",
-                next_step=f"publish it under another name and raise output.version; or publish under the name of another "
-                f"job, and score its windows: lamplighter backfill JOB, instead of {table}",
-            )
-    return [*standing, *(one for one in wanted if one["name"] not in known)]
+        before = known.setdefault(one["name"].casefold(), one)
+        if (before["name"], before["type"]) != (one["name"], one["type"]):
+            raise _refused(before, one, table)
+        if before is one:
+            found.append(one)
+    return found
 
 
 def schema_string(fields: list[Field]) -> str:
@@ -59,6 +57,19 @@ def fields_in(schema_string: str) -> list[Field]:
     """The columns that a log's metadata names."""
     found: list[Field] = json.loads(schema_string)["fields"]
     return found
+
+
+def _refused(before: Field, one: Field, table: str) -> DefinitionError:
+    wanted, rule = _said(one), "a column of a Delta table has one type in all windows"
+    if before["name"] != one["name"]:
+        wanted, rule = f"'{one['name']}'", "to a Delta table names that differ in case alone are the same"
+    return DefinitionError(
+        f"the Delta table {table} has the column '{before['name']}' as {_said(before)}, and the job would publish it as "
+        f"{wanted}: {rule}",
+        state="nothing was pulled, and readers see what they saw",
+        next_step=f"publish it under another name and raise output.version; or publish under the name of another "
+        f"job, and score its windows: lamplighter backfill JOB, instead of {table}",
+    )
 
 
 def _field(field: pa.Field[Any], table: str) -> Field:

@@ -75,7 +75,7 @@ def keep_short(lake: Lake, table: str, log: Log) -> None:
     try:
         write_checkpoint(lake, table, log)
         _forget_old_commits(lake, table)
-    except LakeError as error:
+    except (LakeError, pa.ArrowException) as error:
         # What was committed stands without: nothing fails for it, and the next commit tries again.
         logs.log.warning("The log of %s has no new checkpoint: %s", table, error)
 
@@ -109,13 +109,16 @@ def write_checkpoint(lake: Lake, table: str, log: Log) -> None:
     _point_to(lake, table, log.version, len(rows))
 
 
-def unread(lake: Folder, table: str, *, now: dt.datetime) -> dict[str, dt.datetime | None]:
-    """The files in a table's folders that its log does not name, or removed long ago: by key, since when, if it is known."""
+def unread(lake: Folder, table: str, *, now: dt.datetime, label: str | None = None) -> dict[str, dt.datetime | None]:
+    """The files in a table's folders that its log does not name, or removed long ago: by key, since when, if it is known.
+
+    With `label` those of one partition: no other is listed.
+    """
     log = read(lake, table)
     if log is None:
         return {}
     oldest, found = (now - REMOVED_KEPT).timestamp() * 1000, dict[str, dt.datetime | None]()
-    for path in _parts(lake, table):
+    for path in _parts(lake, table, label):
         at = (log.removed.get(path) or {}).get("deletionTimestamp")
         is_old = at < oldest if at else lake.is_idle(f"{table}/{path}", seconds=REMOVED_KEPT.total_seconds())
         if path not in log.files and is_old:
@@ -137,8 +140,8 @@ def _hint(table: str) -> str:
     return f"{folder(table)}/_last_checkpoint"
 
 
-def _parts(lake: Folder, table: str) -> Iterable[str]:
-    for name in lake.names(table):
+def _parts(lake: Folder, table: str, label: str | None) -> Iterable[str]:
+    for name in lake.names(table) if label is None else [f"{PARTITION}={label}"]:
         if name.startswith(f"{PARTITION}="):
             yield from (f"{name}/{part}" for part in lake.names(f"{table}/{name}"))
 

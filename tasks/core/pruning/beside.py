@@ -80,7 +80,7 @@ def _remove(scope: Scope, found: Found) -> None:
     if found.kind == "litter":
         _remove_lock(scope, found)
         return
-    if found.kind == "delta_files" and found not in _delta_files(scope):
+    if found.kind == "delta_files" and found not in _delta_files(scope, found.as_of):
         # A run has brought it back meanwhile.
         return
     for key in found.keys:
@@ -212,10 +212,11 @@ def _end_of(scope: Scope, day: str) -> dt.datetime | None:
 # --- Delta tables
 
 
-def _delta_files(scope: Scope) -> Iterator[Found]:
-    """The files that a Delta table has not shown for so long that nobody reads them any more."""
+def _delta_files(scope: Scope, as_of: str | None = None) -> Iterator[Found]:
+    """The files, of one window or all, that a Delta table has not shown for so long that nobody reads them any more."""
     for name in partitions.FORMATTED:
-        for key, at in upkeep.unread(scope.lake, layout.table(name, scope.name), now=scope.now).items():
+        table = layout.table(name, scope.name)
+        for key, at in upkeep.unread(scope.lake, table, now=scope.now, label=as_of).items():
             _, _, folder, part = key.split("/")
             yield Found("delta_files", folder.removeprefix("as_of="), part, at, (key,))
 

@@ -16,7 +16,8 @@ from tasks.core.errors import DefinitionError, WindowBusy
 from tasks.core.rows import contract
 from tasks.core.runs import partitions
 from tasks.core.runs.manifest import Manifest
-from tasks.core.runs.run import as_of_labels, latest_manifest
+from tasks.core.runs.publication import recover
+from tasks.core.runs.run import as_of_labels, latest_manifest, manifests
 from tasks.core.runs.showing import table_of
 from tasks.core.storage import Folder, Lake
 
@@ -58,6 +59,7 @@ def make_ready(lake: Lake, job: Job, manifest: Manifest, *, at: dt.datetime) -> 
     if job.output.format != "delta" or partitions.is_delta(lake, table):
         return
     _refuse_others_at_work(lake, manifest)
+    _end_what_was_cut_short(lake, manifest)
     begin(lake, table, _columns(lake, job, None), at=at)
 
 
@@ -110,6 +112,16 @@ def _refuse_others_at_work(lake: Folder, manifest: Manifest) -> None:
                 state="nothing was published; what was scored is kept",
                 next_step=f"wait for it to end, and run it again: lamplighter score {manifest.job} --as-of {manifest.as_of}",
             )
+
+
+def _end_what_was_cut_short(lake: Lake, manifest: Manifest) -> None:
+    """Ends what kills left of changes to other windows while the table is plain: a commit would not name rows set aside."""
+    for label in as_of_labels(lake, manifest.job):
+        states = {one.state for one in manifests(lake, manifest.job, label)} if label != manifest.as_of else set()
+        if states & {"publishing", "withdrawing"}:
+            holder = f"the run of {manifest.as_of}, which makes a Delta table of it"
+            with lake.lock(layout.lock(manifest.job, label), holder=holder):
+                recover(lake, manifest.job, label)
 
 
 def _is_delta_already(job: Job, table: str) -> DefinitionError:

@@ -12,7 +12,7 @@ import datetime as dt
 from tasks.core import layout
 from tasks.core.delta import actions, log, schema, upkeep
 from tasks.core.delta.log import Action, Log
-from tasks.core.errors import LakeCorrupt
+from tasks.core.errors import DefinitionError, LakeCorrupt
 from tasks.core.storage import ABANDONED_SECONDS, Folder, Lake
 
 # The tables that a job may have as Delta tables: those that people read.
@@ -58,6 +58,19 @@ def keeps_name(lake: Folder, partition: str, name: str, *, now: dt.datetime) -> 
     oldest = (now - upkeep.REMOVED_KEPT).timestamp() * 1000
     gone = found.removed.get(f"as_of={label}/{name}", {})
     return name in found.names(label) or gone.get("deletionTimestamp", 0) >= oldest
+
+
+def why_not_shown(lake: Folder, key: str, partition: str) -> str | None:
+    """Why the table cannot show a file, where its columns are not the table's; None if it can. A plain table shows any."""
+    table, _ = _parts(partition)
+    found = _log_of(lake, table)
+    if found is None:
+        return None
+    try:
+        schema.merged(found.fields, _fields_of(lake, key, table), table=table)
+    except DefinitionError as error:
+        return error.failed
+    return None
 
 
 def swap(lake: Lake, prepared: str, partition: str, *, at: dt.datetime) -> bool:
@@ -124,7 +137,7 @@ def put_aside(lake: Lake, folder: str, aside: str) -> None:
 def _commit(lake: Lake, table: str, label: str, name: str | None, at: dt.datetime) -> None:
     """One commit: what the partition shows goes, and a file that stands in it comes, or none."""
     new = actions.added(lake, table, label, name, at) if name else None
-    fields = _fields_of(lake, table, label, name) if name else []
+    fields = _fields_of(lake, f"{table}/as_of={label}/{name}", table) if name else []
 
     def changes(found: Log) -> list[Action]:
         old = [one for one in found.files.values() if log.label_of(one) == label]
@@ -141,8 +154,8 @@ def _commit(lake: Lake, table: str, label: str, name: str | None, at: dt.datetim
     upkeep.keep_short(lake, table, log.commit(lake, table, changes))
 
 
-def _fields_of(lake: Folder, table: str, label: str, name: str) -> list[schema.Field]:
-    with lake.parquet(f"{table}/as_of={label}/{name}") as file:
+def _fields_of(lake: Folder, key: str, table: str) -> list[schema.Field]:
+    with lake.parquet(key) as file:
         return schema.fields_of(file.schema_arrow, table=table)
 
 

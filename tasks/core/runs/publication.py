@@ -13,11 +13,11 @@ import contextlib
 import datetime as dt
 
 from tasks.core import layout
-from tasks.core.errors import LakeError
+from tasks.core.errors import DefinitionError, LakeError
 from tasks.core.runs import challenger, partitions
 from tasks.core.runs.manifest import Manifest
 from tasks.core.runs.recalling import withdrawal
-from tasks.core.runs.run import has_manifest, load_manifest, manifests, published_manifest, write_manifest
+from tasks.core.runs.run import has_manifest, load_manifest, manifests, write_manifest
 from tasks.core.runs.showing import partition_of, refuse_shadow_over_live, showing
 from tasks.core.storage import Folder, Lake
 
@@ -30,13 +30,13 @@ def staged(workspace: str, table: str) -> str:
 def publish_staged(lake: Lake, workspace: str, intent: Manifest, *, finished_at: dt.datetime) -> Manifest:
     """Makes the staged tables visible. `intent` has its verdict, and the digests of all staged files."""
     refuse_shadow_over_live(lake, intent.job, intent.as_of, shadow=intent.shadow)
-    replaces = visible_run(lake, intent.job, intent.as_of) or _lost_run(lake, intent)
+    replaces = _replaced_run(lake, intent)
     intent = intent.but(state="publishing", replaces=replaces, superseded_by=None, finished_at=finished_at)
     write_manifest(lake, workspace, intent)
     try:
         atomic = [_show(lake, workspace, intent, table) for table in layout.TABLES]
         return _finish(lake, workspace, intent.but(swapped_atomically=all(atomic)))
-    except LakeError as error:
+    except (LakeError, DefinitionError) as error:
         _settle(lake, intent, error)
         raise
 
@@ -50,13 +50,19 @@ def _at(manifest: Manifest) -> dt.datetime:
     return manifest.finished_at or manifest.started_at
 
 
-def _lost_run(lake: Lake, intent: Manifest) -> str | None:
-    """The run that counts as published, though somebody has taken its partition away: else two would."""
-    found = published_manifest(lake, intent.job, intent.as_of)
-    return found.run_id if found else None
+def _replaced_run(lake: Lake, intent: Manifest) -> str | None:
+    """The run that readers see, or that counts as published though they do not see it: else two would.
+
+    Somebody has taken its partition away; or this run was undone, and its commit was seen after that.
+    """
+    seen = visible_run(lake, intent.job, intent.as_of)
+    if seen and seen != intent.run_id:
+        return seen
+    published = [one.run_id for one in manifests(lake, intent.job, intent.as_of) if one.is_published]
+    return next((one for one in published if one != intent.run_id), seen or next(iter(published), None))
 
 
-def _settle(lake: Lake, intent: Manifest, error: LakeError) -> None:
+def _settle(lake: Lake, intent: Manifest, error: LakeError | DefinitionError) -> None:
     """After a failure that is no kill: what was swapped is swapped back at once, unless the commit point is passed."""
     if is_visible(lake, intent, layout.PREDICTIONS):
         error.state = "the new predictions are visible, and the next run of this window completes their record"

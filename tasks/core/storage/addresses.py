@@ -30,11 +30,16 @@ def is_address(text: object) -> bool:
 
 def parse_address(text: str) -> Address:
     """DefinitionError where it is of another kind, or holds more than a place: keys come from the environment."""
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise _wrong("the lake's address is no address", "s3://BUCKET/PREFIX") from None  # It may hold keys.
     if parts.scheme.lower() not in _SCHEMES:
         raise _wrong(f"{parts.scheme}:// is no object store that Lamplighter knows", "s3://, gs://, abfs:// or az://")
-    # The name before '@' is the container in abfs://container@account.dfs.core.windows.net; a password is behind ':'.
-    if parts.password is not None or parts.query or parts.fragment:
+    # The name before '@' is the container in abfs://container@account.dfs.core.windows.net. Keys may hold a '/', so that
+    # what follows it would seem to be the prefix.
+    keys = ":" if parts.scheme.lower().startswith("abfs") else ":@"
+    if any(sign in text.partition("://")[2] for sign in keys) or parts.query or parts.fragment:
         raise _wrong(
             "the lake's address holds more than a bucket and a prefix", "s3://BUCKET/PREFIX; keys are not shown"
         )

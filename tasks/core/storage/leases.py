@@ -31,6 +31,7 @@ _RENEWALS, _MARGIN_SECONDS = 4, 10.0
 _CLOCK_SECONDS = 3.0
 _CLOCK_IS_GOOD_SECONDS = 300.0
 _LONGEST_PAUSE_SECONDS = 2.0
+_LOOKS = 5
 
 
 class Record(BaseModel):
@@ -54,7 +55,7 @@ class Record(BaseModel):
         """Whether its process was one of this machine, and is no more."""
         if len(self.process) != len(_this_process()) or self.process[:2] != _this_process()[:2]:
             return False
-        return _started(self.process[2]) != self.process[3]
+        return _is_dead(self.process[2], self.process[3])
 
 
 _held: contextvars.ContextVar[tuple[Lease, ...]] = contextvars.ContextVar("held_leases", default=())
@@ -191,15 +192,18 @@ def _acquire(store: Store, quick: Store, key: str, name: str, holder: str, deadl
 
 def _looked_at(store: Store, key: str) -> tuple[Record | None, Found] | None:
     """The lease as it is now; None where it is gone."""
-    if store.head(key) is None:
-        return None
-    try:
-        data, found = store.get(key)
-    except LakeError:
+    for looks_left in reversed(range(_LOOKS)):
         if store.head(key) is None:
             return None
-        raise
-    return Record.of(data), found
+        try:
+            data, found = store.get(key)
+        except LakeError as error:
+            # Let go of between the two requests, and maybe another's by now.
+            if not looks_left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+        else:
+            return Record.of(data), found
+    return None
 
 
 def _is_over(store: Store, record: Record | None, found: Found) -> bool:
@@ -260,13 +264,34 @@ def _machine() -> tuple[str, str]:
 
 
 def _this_process() -> tuple[str, ...]:
-    return (*_machine(), str(os.getpid()), _started(str(os.getpid())))
+    started = ""
+    with contextlib.suppress(OSError):
+        started = _started(os.getpid())
+    return (*_machine(), str(os.getpid()), started)
 
 
-def _started(process: str) -> str:
-    """When a process was started, in the kernel's ticks; nothing where there is none, or it is dead and not yet buried."""
+def _is_dead(process: str, started: str) -> bool:
+    """Whether it is certain that this process is no more: of one that cannot be looked at, the lease ends by itself."""
     try:
-        state, *rest = Path(f"/proc/{int(process)}/stat").read_text().rpartition(")")[2].split()
+        return bool(started) and _started(int(process)) != started
+    except (FileNotFoundError, ProcessLookupError):
+        # /proc may be of another kind, or hide what is another user's.
+        return _is_unknown(int(process))
     except (OSError, ValueError):
-        return ""
+        return False
+
+
+def _is_unknown(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _started(process: int) -> str:
+    """When a process was started, in the kernel's ticks; nothing where it is dead and not yet buried."""
+    state, *rest = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return "" if state in "ZX" else rest[18]

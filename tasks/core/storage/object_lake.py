@@ -7,9 +7,7 @@ Before each change the leases that this run holds are looked at: who has lost on
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +16,6 @@ import pyarrow as pa
 
 from tasks.core.errors import LakeError, WindowBusy
 from tasks.core.storage import leases, system
-from tasks.core.storage.folder import checked_parts
 from tasks.core.storage.lake import Lake
 from tasks.core.storage.object_files import UploadSink
 from tasks.core.storage.object_moves import Moves
@@ -48,9 +45,10 @@ class ObjectLake(ObjectFolder, Lake):
 
     def append(self, key: str, data: bytes) -> None:
         """Adds to the end of a scratch file of this machine: an object cannot be added to."""
-        target = self._scratch.joinpath(*checked_parts(key, self._place))
-        with system.lake_errors("write", target):
-            self._make_scratch(target.parent)
+        if not self._is_appended_to(key):
+            raise ValueError(f"{key!r} is no key that is appended to: it would not be found again")
+        with system.lake_errors("write", self._scratch):
+            target = self._made_scratch(key)
             with target.open("ab") as file:
                 file.write(data)
         system.after_change("append", key)
@@ -92,11 +90,10 @@ class ObjectLake(ObjectFolder, Lake):
     def copy(self, source: str, target: str) -> None:
         """Puts the bytes of a file under another key too, over what may stand there; they do not pass this machine."""
         old, new = self._whole(source), self._whole(target)
-        leases.refuse_lost()
         found = self._store.head(old)
         if found is None:
             raise LakeError(f"could not copy {self.address(source)}: there is no such file", next_step="run it again")
-        self._store.copy(found, new)
+        self._store.copy(found, new, refuse=leases.refuse_lost)
         system.after_change("write", target)
 
     def rename(self, source: str, target: str) -> None:
@@ -121,7 +118,7 @@ class ObjectLake(ObjectFolder, Lake):
                 self._store.put(f"{self._whole(claim)}{NOTE}", old.encode())
                 system.after_change("claim", target)
                 self._moves.move(old, new)
-                self._store.delete([f"{self._whole(claim)}{NOTE}"])
+                self._store.delete([f"{self._whole(claim)}{NOTE}"], refuse=leases.refuse_lost)
         except WindowBusy as busy:
             raise LakeError(busy.failed, state="nothing was changed", next_step=busy.next_step) from busy
         system.after_change("rename", target)
@@ -144,10 +141,10 @@ class ObjectLake(ObjectFolder, Lake):
     def remove(self, key: str) -> None:
         whole = self._whole(key)
         self._moves.remove(whole)
-        scratch = self._scratch.joinpath(*checked_parts(key, self._place))
-        if scratch.is_dir():
+        scratch = self._own_scratch(key)
+        if scratch and scratch.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
-        else:
+        elif scratch:
             scratch.unlink(missing_ok=True)
         system.after_change("remove", key)
 
@@ -170,7 +167,7 @@ class ObjectLake(ObjectFolder, Lake):
             if name.startswith(CLAIM):
                 self._take_claim_away(litter, f"{folder}/{name.removeprefix(CLAIM).removesuffix(NOTE)}".lstrip("/"))
             else:
-                self._store.delete([one.key for one in objects])
+                self._store.delete([one.key for one in objects], refuse=leases.refuse_lost)
 
     # -- below ----------------------------------------------------------------------------------------------------
 
@@ -188,19 +185,23 @@ class ObjectLake(ObjectFolder, Lake):
             self._moves.remove(old)
         else:
             self._moves.remove(new)
-        self._store.delete([note])
+        self._store.delete([note], refuse=leases.refuse_lost)
 
     def _take_claim_away(self, claim: str, target: str) -> None:
         with contextlib.suppress(WindowBusy), self.lock(claim.removesuffix(NOTE), holder="a sweep"):
             self._clear_half_moved(claim.removesuffix(NOTE), target)
 
-    def _make_scratch(self, folder: Path) -> None:
+    def _made_scratch(self, key: str) -> Path:
         """For this user alone: what lies in a folder that anybody may write to is not trusted."""
         own = self._scratch.parent
-        own.mkdir(mode=0o700, exist_ok=True)
-        found = own.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        with contextlib.suppress(FileExistsError):
+            own.mkdir(mode=0o700)
+        path = self._own_scratch(key)
+        if path is None:
             raise LakeError(
-                f"{own} is not this user's", state="nothing was written there", next_step="remove it, or set TMPDIR"
+                f"{own} is not this user's alone, or holds a link",
+                state="nothing was written there",
+                next_step="remove it, or set TMPDIR",
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path

@@ -121,9 +121,8 @@ class Moves:
         for name in _in_order(source):
             if name in there and self._is_same(source[name], there[name]):
                 continue
-            leases.refuse_lost()
             key = f"{target}/{name}" if name else target
-            self._store.copy(source[name], key)
+            self._store.copy(source[name], key, refuse=leases.refuse_lost)
             system.after_change("copy", key)
 
     def _remove(self, objects: Objects) -> None:
@@ -132,8 +131,7 @@ class Moves:
         rest = [name for name in names if name not in first]
         for some in (first, *(rest[at : at + _AT_ONCE] for at in range(0, len(rest), _AT_ONCE))):
             if some:
-                leases.refuse_lost()
-                self._store.delete([objects[name].key for name in some])
+                self._store.delete([objects[name].key for name in some], refuse=leases.refuse_lost)
                 system.after_change("delete", objects[some[0]].key)
 
     def _is_part(self, some: Objects, whole: Objects) -> bool:
@@ -143,8 +141,8 @@ class Moves:
     def _is_same(self, one: Found, other: Found) -> bool:
         if one.size != other.size:
             return False
-        # A copy of what was uploaded in parts has another mark than that.
-        return one.e_tag == other.e_tag or self._digest(one) == self._digest(other)
+        # A copy of what was uploaded in parts has another mark than that, and some stores give none.
+        return (bool(one.e_tag) and one.e_tag == other.e_tag) or self._digest(one) == self._digest(other)
 
     def _digest(self, found: Found) -> bytes:
         digest = hashlib.sha256()

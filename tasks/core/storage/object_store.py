@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import importlib
 import re
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,18 @@ T = TypeVar("T")
 _STANDS = "what was published stands as it was"
 # A request that fails in passing is tried again for a minute: after that it is no passing failure.
 _CLIENT = {"connect_timeout": "5s", "read_timeout": "30s", "timeout": "120s"}
-_RETRY = {
+_RETRY: dict[str, Any] = {
     "max_retries": 7,
     "retry_timeout": dt.timedelta(seconds=60),
     "backoff": {"init_backoff": dt.timedelta(milliseconds=200), "max_backoff": dt.timedelta(seconds=5), "base": 2},
 }
+# What is only to be sent while a lease is held is never sent again by the client: we do that, and ask before each time.
+# A removal has 4 seconds: with those for new credentials that is less than the margin of a lease. The store itself may
+# take a minute to copy 5 GB; a copy that is late takes nothing away.
+_SENT_ONCE = {"max_retries": 0}
+_REMOVAL = {"connect_timeout": "4s", "read_timeout": "4s", "timeout": "4s"}
+# As many as one request takes away: of Google's each is one, and ten are under way at once.
+_REMOVED_AT_ONCE, _REMOVED_AT_ONCE_GS = 250, 10
 # A part of a file on its way; three of them at once bound the memory, ten thousand of them the file to 80 GB.
 PART_BYTES, _PARTS_AT_ONCE = 8 << 20, 3
 _CUT_ANSWERS = 3
@@ -72,14 +80,23 @@ class Store:
         self.container = container
         self._api = _obstore()
         self._errors = _obstore("obstore.exceptions")
-        self._store = self._open(quick)
+        quickly = {"timeout": "10s", "read_timeout": "10s"} if quick else {}
+        self._retry = _RETRY | ({"max_retries": 1, "retry_timeout": dt.timedelta(seconds=10)} if quick else {})
+        self._store = self._open(_CLIENT | quickly, self._retry)
         self._counts_from_the_end = container.startswith(("s3", "gs"))
 
-    def _open(self, quick: bool) -> Any:
+    @functools.cached_property
+    def _copying(self) -> Any:
+        return self._open(_CLIENT, self._retry | _SENT_ONCE)
+
+    @functools.cached_property
+    def _removing(self) -> Any:
+        return self._open(_CLIENT | _REMOVAL, self._retry | _SENT_ONCE)
+
+    def _open(self, client: dict[str, Any], retry: dict[str, Any]) -> Any:
         prepare_object_store()
         allow_http = any((environment(name) or "").lower() in ("1", "true", "yes") for name in _ALLOW_HTTP)
-        client = _CLIENT | {"allow_http": allow_http} | ({"timeout": "10s", "read_timeout": "10s"} if quick else {})
-        retry = _RETRY | ({"max_retries": 1, "retry_timeout": dt.timedelta(seconds=10)} if quick else {})
+        client = client | {"allow_http": allow_http}
         try:
             return _obstore("obstore.store").from_url(self.container, client_options=client, retry_config=retry)
         except (self._errors.BaseError, ValueError) as error:
@@ -197,23 +214,22 @@ class Store:
                     return ours
             raise self._error("write", key, error) from error
 
-    def copy(self, source: Found, target: str) -> None:
-        """One request makes it visible: a CopyObject, or, of what is larger than that takes, the end of an upload."""
+    def copy(self, source: Found, target: str, *, refuse: Callable[[], None] = lambda: None) -> None:
+        """One request makes it visible: a CopyObject, or, of what is larger than that takes, the end of an upload.
+
+        `refuse` is called before each attempt, and raises where this run may not change anything any more.
+        """
         if source.size > _LARGEST_COPIED_BYTES:
-            self._copy_large(source, target)
+            self._copy_large(source, target, refuse)
         else:
             with self._told("write", target):
-                self._asked(lambda: self._api.copy(self._store, source.key, target))
+                self._sent(lambda: self._api.copy(self._copying, source.key, target), refuse)
 
-    def delete(self, keys: Sequence[str]) -> None:
-        """What is not there is fine."""
-        try:
-            if keys:
-                self._asked(lambda: self._api.delete(self._store, list(keys)))
-        except FileNotFoundError as error:
-            self._refuse_no_bucket(error, "remove", keys[0])
-        except self._errors.BaseError as error:
-            raise self._error("remove", keys[0], error) from error
+    def delete(self, keys: Sequence[str], *, refuse: Callable[[], None] = lambda: None) -> None:
+        """What is not there is fine. `refuse` as of a copy."""
+        most = _REMOVED_AT_ONCE_GS if self.container.startswith("gs") else _REMOVED_AT_ONCE
+        for start in range(0, len(keys), most):
+            self._delete(list(keys[start : start + most]), refuse)
 
     @contextlib.contextmanager
     def upload(self, key: str) -> Iterator[Any]:
@@ -247,11 +263,23 @@ class Store:
             raise self._error("look at", key, error) from error
         return _found(result.meta) if result.attributes.get(_ATTEMPT) == attempt else None
 
-    def _copy_large(self, source: Found, target: str) -> None:
+    def _delete(self, keys: list[str], refuse: Callable[[], None]) -> None:
+        try:
+            self._sent(lambda: self._api.delete(self._removing, keys), refuse)
+        except FileNotFoundError as error:
+            self._refuse_no_bucket(error, "remove", keys[0])
+            # Some stores say so of one of them, and the others may still be there.
+            for key in keys if len(keys) > 1 else []:
+                self._delete([key], refuse)
+        except self._errors.BaseError as error:
+            raise self._error("remove", keys[0], error) from error
+
+    def _copy_large(self, source: Found, target: str, refuse: Callable[[], None]) -> None:
         with self.upload(target) as writer:
             for start in range(0, source.size, PART_BYTES):
                 end = min(start + PART_BYTES, source.size)
                 writer.write(self.get_range(source.key, start, end, source.e_tag))
+                refuse()
 
     def _asked(self, call: Callable[[], T]) -> T:
         """What a request answers that may be sent twice. Of answers that are cut the library repeats those of GET alone."""
@@ -261,6 +289,22 @@ class Store:
             except self._errors.BaseError as error:
                 if "kind: Interrupted" not in str(error):
                     raise
+        return call()
+
+    def _sent(self, call: Callable[[], T], refuse: Callable[[], None]) -> T:
+        """What a change answers that the client sends once: sent again for as long as the client would, if it still may."""
+        backoff, end = self._retry["backoff"], time.monotonic() + self._retry["retry_timeout"].total_seconds()
+        pause, longest = backoff["init_backoff"].total_seconds(), backoff["max_backoff"].total_seconds()
+        for _ in range(self._retry["max_retries"]):
+            refuse()
+            try:
+                return call()
+            except self._errors.BaseError as error:
+                if not _is_passing(error) or time.monotonic() > end:
+                    raise
+            time.sleep(pause)
+            pause = min(backoff["base"] * pause, longest)
+        refuse()
         return call()
 
     @contextlib.contextmanager
@@ -311,6 +355,12 @@ class Store:
 
 def _found(meta: Any) -> Found:
     return Found(meta["path"], meta["size"], meta.get("e_tag") or "", meta["last_modified"], meta.get("version"))
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether it may go well another time: the store was busy, or nothing was heard of it."""
+    status = _STATUS.search(str(error))
+    return status is None or status[1] in ("408", "429") or status[1].startswith("5")
 
 
 def _said(error: Exception) -> str:

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.core.storage.addresses import parse_address
 from tasks.core.storage.folder import HIDDEN, Folder, checked_parts
 from tasks.core.storage.object_files import RangedFile
 from tasks.core.storage.object_store import Found, Store
+from tasks.core.storage.private import _is_ours
 from tasks.core.storage.system import lake_errors
 from tasks.core.storage.tables import TableReader
 
@@ -239,13 +241,26 @@ class ObjectFolder(Folder):
         name = hashlib.sha256(str(self._place).encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir(), f"lamplighter-{os.getuid()}", name)
 
-    def _appended(self, key: str) -> Path | None:
+    def _own_scratch(self, key: str) -> Path | None:
+        """Where the scratch of a key lies; None where others may have put it there, or a link leads out of it."""
         path = self._scratch.joinpath(*checked_parts(key, self._place))
-        return path if key and path.is_file() else None
+        if not _is_ours(self._scratch.parent, stat.S_ISDIR):
+            return None
+        below = [one for one in (path, *path.parents) if one.is_relative_to(self._scratch)]
+        return None if any(one.is_symlink() for one in below) else path
+
+    def _is_appended_to(self, key: str) -> bool:
+        """Whether it is one of those that stages append to: all others are objects, whatever lies on this machine."""
+        parts = checked_parts(key, self._place)
+        return "scratch" in parts or key.endswith(".asked")
+
+    def _appended(self, key: str) -> Path | None:
+        path = self._own_scratch(key) if self._is_appended_to(key) else None
+        return path if path and path.is_file() else None
 
     def _appended_names(self, key: str) -> set[str]:
-        folder = self._scratch.joinpath(*checked_parts(key, self._place))
-        return {one.name for one in folder.iterdir()} if key and folder.is_dir() else set()
+        folder = self._own_scratch(key) if self._is_appended_to(key) else None
+        return {one.name for one in folder.iterdir()} if folder and folder.is_dir() else set()
 
 
 # Beside a name to which something is being moved, so that of two at once one wins.

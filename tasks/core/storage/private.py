@@ -46,7 +46,7 @@ def _kept_folder() -> Path | None:
     try:
         folder = Path.home() / ".cache" / "lamplighter"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if _is_ours(folder, stat.S_ISDIR) and not _is_open_to_all(folder.parent):
+        if _is_ours(folder, stat.S_ISDIR) and not any(map(_is_anothers, folder.parents)):
             return folder if os.access(folder, os.W_OK) else None
     except (OSError, RuntimeError):
         # No home, or none that can be written.
@@ -63,7 +63,9 @@ def _is_ours(path: Path, kind: Callable[[int], bool]) -> bool:
     return kind(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & _OTHERS_WRITE
 
 
-def _is_open_to_all(folder: Path) -> bool:
-    """Whether anybody may put another folder in the place of one in it."""
-    mode = folder.stat().st_mode
-    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+def _is_anothers(folder: Path) -> bool:
+    """Whether somebody else may put another folder in the place of one in it: its owner, or whom it is open to."""
+    found = folder.stat()
+    if found.st_uid not in (0, os.geteuid()):
+        return True
+    return bool(found.st_mode & _OTHERS_WRITE) and not found.st_mode & stat.S_ISVTX

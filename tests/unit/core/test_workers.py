@@ -56,8 +56,16 @@ def tell_and_sleep(path):
     time.sleep(600)
 
 
-def stop_the_interpreter():
-    raise SystemExit(3)
+def stop_the_interpreter(code):
+    raise SystemExit(code)
+
+
+def fork_and_die(code):
+    # What it has forked holds its pipe open, and lives on.
+    if os.fork() == 0:
+        time.sleep(60)
+        os._exit(0)
+    os._exit(code)
 
 
 def raise_(error):
@@ -162,8 +170,22 @@ def test_a_child_does_the_work_and_the_next(two):
         (exit_with, (7,), "exit code 7"),
         (kill_itself, (), "signal SIGKILL"),
         (segfault, (), "signal SIGSEGV"),
+        (fork_and_die, (7,), "exit code 7"),
+        # It would end the run, and with 0 as if all were well.
+        (stop_the_interpreter, (3,), "exit code 3"),
+        (stop_the_interpreter, (0,), "exit code 1"),
+        (stop_the_interpreter, ("done",), "exit code 1"),
     ],
-    ids=["exit 0", "exit 7", "SIGKILL", "SIGSEGV"],
+    ids=[
+        "exit 0",
+        "exit 7",
+        "SIGKILL",
+        "SIGSEGV",
+        "a pipe held open",
+        "sys.exit(3)",
+        "sys.exit(0)",
+        "sys.exit('done')",
+    ],
 )
 def test_a_child_that_dies_is_told_with_its_batch_and_its_end(two, function, arguments, how):
     with pytest.raises(ChildDied) as failed:
@@ -184,6 +206,48 @@ def test_a_child_that_died_while_it_waited_is_replaced_in_silence(two):
     until(lambda: not waiting.is_alive())
     other = two.call("a batch", process_id)
     assert other not in (pid, os.getpid())
+
+
+def test_without_its_server_a_child_keeps_its_time_limit_and_can_be_ended(two, tmp_path):
+    path, hasty = tmp_path / "pid", Workers(2, timeout_seconds=3)
+    said = []
+
+    def work():
+        with pytest.raises(WorkerError) as failed:
+            hasty.call("a batch", tell_and_sleep, str(path))
+        said.append(str(failed.value))
+
+    shard = threading.Thread(target=work)
+    shard.start()
+    until(lambda: path.exists() and path.read_text())
+    child = int(path.read_text())
+    with open(f"/proc/{child}/stat") as file:
+        server = int(file.read().rsplit(")", 1)[1].split()[1])
+    os.kill(server, signal.SIGKILL)
+    shard.join(30)
+    assert "did not end within 3 s" in said[0]
+    until(lambda: gone(child))
+    # The next one has a server again.
+    assert two.call("a batch", double, 21) == 42
+
+
+def test_a_child_that_ends_as_it_begins_is_not_replaced_for_ever(two, monkeypatch):
+    monkeypatch.setattr(workers, "_begin_child", exit_with_any)
+    with pytest.raises(ChildDied, match="exit code 5"):
+        Workers(1, timeout_seconds=60, pool="stillborn").call("a batch", double, b"x" * 4_000_000)
+
+
+def exit_with_any(*_):
+    os._exit(5)
+
+
+def test_where_no_child_can_be_started_the_run_is_told(two, monkeypatch):
+    def refuse(*_):
+        raise OSError("AF_UNIX path too long")
+
+    monkeypatch.setattr(workers, "Child", refuse)
+    with pytest.raises(WorkerError, match=r"no child process could be started: AF_UNIX path too long.*TMPDIR"):
+        Workers(1, timeout_seconds=60, pool="none").call("a batch", double, 1)
 
 
 def test_a_time_limit_ends_the_child(two, tmp_path):

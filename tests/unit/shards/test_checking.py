@@ -88,7 +88,8 @@ def test_an_adapter_of_the_version_that_would_score(made):
     made.job(allowed=["churn.nowhere.Own"])
     adapters = ("churn.features:to_model_input", "churn.features:to_rows", "elsewhere.module:function")
     signature = types.SimpleNamespace(adapters=adapters, interpreter="sklearn17")
-    registry = types.SimpleNamespace(alias=lambda *_: types.SimpleNamespace(signature=signature))
+    version = types.SimpleNamespace(signature=signature)
+    registry = types.SimpleNamespace(alias=lambda *_: version, lake=Lake(made.folder))
     problem = checking.check_jobs(Project(Lake(made.folder)), registry)["churn"]
     # What only another interpreter has is not looked for here.
     assert "is 'churn.features:to_rows', which cannot be imported" in problem

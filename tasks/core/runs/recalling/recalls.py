@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from tasks.core import layout
-from tasks.core.errors import Incomplete, LakeError, WindowBusy
+from tasks.core.errors import DefinitionError, Incomplete, LakeError, LamplighterError, WindowBusy
 from tasks.core.models.model_events import aliases_in, recalled_in
 from tasks.core.models.model_version import Event
 from tasks.core.models.registry import Registry
@@ -149,12 +149,12 @@ def _withdraw_each(
             _withdraw_window(lake, order, event, window, 0)
         except WindowBusy:
             busy.append(window)
-        except LakeError as error:
+        except (LakeError, DefinitionError) as error:
             left.append(_left(window, error))
     for window in busy:
         try:
             _withdraw_window(lake, order, event, window, max(deadline - time.monotonic(), 0))
-        except (WindowBusy, LakeError) as error:
+        except (WindowBusy, LakeError, DefinitionError) as error:
             left.append(_left(window, error))
     return left
 
@@ -343,6 +343,5 @@ def label_of(manifest: Manifest) -> str:
     return f"{manifest.model.name}/{manifest.model.version:04d}"
 
 
-def _left(window: tuple[str, str], error: Exception) -> Left:
-    failed = error.failed if isinstance(error, (WindowBusy, LakeError)) else str(error)
-    return Left(job=window[0], as_of=window[1], why=failed)
+def _left(window: tuple[str, str], error: LamplighterError) -> Left:
+    return Left(job=window[0], as_of=window[1], why=error.failed)

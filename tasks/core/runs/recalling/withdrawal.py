@@ -33,6 +33,7 @@ def withdraw(lake: Lake, published: Manifest, withdrawal: Withdrawal) -> Manifes
 
 def finish(lake: Lake, manifest: Manifest, withdrawal: Withdrawal) -> Manifest:
     """Ends a withdrawal, from wherever it was cut short."""
+    withdrawal = _as_can_be_done(lake, manifest, withdrawal)
     for table in _OUTWARDS:
         _take_out(lake, manifest, withdrawal, table)
     with contextlib.suppress(LakeCorrupt):
@@ -41,7 +42,7 @@ def finish(lake: Lake, manifest: Manifest, withdrawal: Withdrawal) -> Manifest:
     if withdrawal.restores:
         _conclude_restored(lake, manifest, withdrawal, withdrawal.restores)
     queue.add(lake, entry_of(manifest, withdrawal))
-    withdrawn = manifest.but(state="withdrawn")
+    withdrawn = manifest.but(state="withdrawn", withdrawal=withdrawal)
     write_manifest(lake, layout.withdrawn(manifest.job, manifest.as_of, manifest.run_id), withdrawn)
     write_manifest(lake, _workspace(manifest), withdrawn)
     return withdrawn
@@ -64,15 +65,15 @@ def entry_of(manifest: Manifest, withdrawal: Withdrawal) -> queue.Entry:
 def last_good(lake: Lake, bad: Manifest) -> tuple[Manifest | None, tuple[str, ...]]:
     """The superseded run whose partition can come back: the latest of a version that is not recalled, with whole files.
 
-    And, for each later one that was passed over because it is damaged, a sentence that says so.
+    And, for each later one that was passed over because it is damaged, or cannot be shown, a sentence that says so.
     """
     notes: list[str] = []
     for one in _superseded(lake, bad, notes):
         # What was in shadow never becomes live this way, nor the other way round.
         if one.shadow != bad.shadow or queue.is_recalled(lake, one):
             continue
-        if damage := _damage(lake, one):
-            notes.append(f"run {one.run_id} was not restored: {damage}")
+        if why := _damage(lake, one) or _why_not_shown(lake, bad, one.run_id):
+            notes.append(f"run {one.run_id} was not restored: {why}")
             continue
         return one, tuple(notes)
     return None, tuple(notes)
@@ -132,6 +133,30 @@ def _damage(lake: Lake, manifest: Manifest) -> str | None:
         if lake.sha256(key) != manifest.files[table].sha256:
             return f"{lake.address(key)} is not the file that was published: its SHA-256 differs"
     return None
+
+
+def _as_can_be_done(lake: Lake, manifest: Manifest, withdrawal: Withdrawal) -> Withdrawal:
+    """Without the run that was to come back, where the table cannot show it: what is wrong must not stay in sight for it."""
+    restores, partition = withdrawal.restores, partition_of(manifest, layout.PREDICTIONS)
+    if restores is None or holds(lake, partition, restores):
+        return withdrawal
+    why = _why_not_shown(lake, manifest, restores)
+    if why is None:
+        return withdrawal
+    # An attempt that failed has left what the partition shows beside the kept file.
+    partitions.mend_swap(lake, _kept_predictions(manifest, restores), partition)
+    notes = (*withdrawal.notes, f"run {restores} was not restored: {why}")
+    return withdrawal.model_copy(update={"restores": None, "restores_model": None, "notes": notes})
+
+
+def _why_not_shown(lake: Lake, bad: Manifest, run_id: str) -> str | None:
+    """Why the table cannot show a kept file of the window: its columns have other types there."""
+    key = f"{_kept_predictions(bad, run_id)}/{layout.part(run_id)}"
+    return partitions.why_not_shown(lake, key, partition_of(bad, layout.PREDICTIONS)) if lake.exists(key) else None
+
+
+def _kept_predictions(manifest: Manifest, run_id: str) -> str:
+    return f"{layout.superseded(manifest.job, manifest.as_of, run_id)}/{layout.PREDICTIONS}"
 
 
 def _take_out(lake: Lake, manifest: Manifest, withdrawal: Withdrawal, table: str) -> None:

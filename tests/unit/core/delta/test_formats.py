@@ -5,8 +5,9 @@ import pytest
 from tasks.core import layout
 from tasks.core.errors import DefinitionError, WindowBusy
 from tasks.core.runs import formats
-from tasks.core.runs.run import manifest_of, write_manifest
-from tests import delta_scenes, publishing_scenes
+from tasks.core.runs.publication import staged
+from tasks.core.runs.run import load_manifest, manifest_of, write_manifest
+from tests import delta_scenes, publishing_scenes, recall_scenes
 from tests.publishing_scenes import DAY, JOB, START
 
 TABLE = f"predictions/{JOB}"
@@ -88,6 +89,20 @@ def test_it_waits_for_what_began_before_the_job_said_so(run, changes, waits):
         else:
             make_ready(run)
             assert delta_scenes.shown(run.lake.root, TABLE) == {OTHER: [f"part-{OTHER}.parquet"]}
+
+
+def test_what_a_kill_left_of_a_plain_publication_is_ended_first(run):
+    """It died between the two moves of a swap: what readers saw is beside the staged folder, and its folder is gone."""
+    lake, workspace = run.lake, layout.workspace(JOB, OTHER, "new")
+    recall_scenes.publish(lake, "old", 1, job=JOB, day=OTHER)
+    intent = recall_scenes.stage(lake, "new", 2, job=JOB, day=OTHER, hour=1)
+    write_manifest(lake, workspace, intent.but(state="publishing", replaces="old"))
+    lake.rename(f"{TABLE}/as_of={OTHER}", f"{staged(workspace, layout.PREDICTIONS)}.old")
+
+    make_ready(run)
+
+    assert delta_scenes.shown(lake.root, TABLE) == {OTHER: ["part-old.parquet"]}
+    assert load_manifest(lake, workspace).state == "running"
 
 
 def test_plain_parquet_is_not_published_into_a_delta_table(run):

@@ -7,12 +7,12 @@ import pytest
 
 from tasks.core import layout
 from tasks.core.delta import log
-from tasks.core.errors import LakeCorrupt
+from tasks.core.errors import DefinitionError, LakeCorrupt
 from tasks.core.runs import partitions
 from tasks.core.runs.live import live_runs_seen
 from tasks.core.runs.publication import is_visible, recover, staged, visible_run
-from tasks.core.runs.recalling import recalls
-from tasks.core.runs.run import load_manifest, published_manifest, write_manifest
+from tasks.core.runs.recalling import recalls, withdrawal
+from tasks.core.runs.run import load_manifest, manifests, published_manifest, write_manifest
 from tasks.core.runs.showing import live_labels, live_runs, showing, shown_labels
 from tests import delta_scenes
 from tests import recall_scenes as scenes
@@ -201,3 +201,80 @@ def test_what_killed_writers_left_in_the_table_goes(delta):
     hidden.write_bytes(b"half")
     recover(delta, scenes.JOB, DAY)
     assert not hidden.exists()
+
+
+def publish_text(lake, run_id, version, **changes):
+    """A run of a contract in which x is text."""
+
+    def write_text(lake, key, version, rows):
+        table = pa.table({"x": [str(version)] * rows})
+        with lake.parquet_writer(key, table.schema) as writer:
+            writer.write_table(table)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scenes, "write_part", write_text)
+        return scenes.publish(lake, run_id, version, **changes)
+
+
+def test_a_recall_passes_over_what_the_table_cannot_show(lake):
+    """The job's contract had changed before the table became a Delta table."""
+    scenes.add_versions(lake, 3)
+    scenes.publish(lake, "older", 1)
+    publish_text(lake, "text", 1, hour=1)
+    scenes.publish(lake, "bad", 2, hour=2)
+    delta_scenes.begin(lake)
+
+    record = recalls.recall(lake, scenes.order(2), wait_seconds=0)
+
+    assert record.left == ()
+    assert delta_scenes.shown(lake.root) == {DAY: ["part-older.parquet"]}
+    ((restores, (note,)),) = [(one.restores, one.notes) for one in record.windows]
+    assert restores == "older"
+    assert note.startswith("run text was not restored: the Delta table predictions/late has the column 'x' as long")
+
+
+def test_a_recall_that_had_chosen_what_the_table_cannot_show_ends_without_it(lake, monkeypatch):
+    scenes.add_versions(lake, 3)
+    publish_text(lake, "text", 1)
+    scenes.publish(lake, "bad", 2, hour=1)
+    scenes.publish(lake, "bad", 2, day=NEXT)
+    delta_scenes.begin(lake)
+    with monkeypatch.context() as patch:
+        patch.setattr(withdrawal, "_why_not_shown", lambda *_: None)
+        (left,) = recalls.recall(lake, scenes.order(2), wait_seconds=0).left
+    # The other window goes all the same.
+    assert (left.as_of, "'x' as long" in left.why) == (DAY, True)
+    assert delta_scenes.shown(lake.root) == {DAY: ["part-bad.parquet"]}
+
+    recover(lake, scenes.JOB, DAY)
+
+    assert delta_scenes.shown(lake.root) == {}
+    assert scenes.withdrawn(lake) == [2] * 6
+    found = load_manifest(lake, layout.workspace(scenes.JOB, DAY, "bad"))
+    assert (found.state, found.withdrawal.restores, len(found.withdrawal.notes)) == ("withdrawn", None, 1)
+    kept = layout.superseded(scenes.JOB, DAY, "text")
+    assert [lake.names(f"{kept}/{table}") for table in layout.TABLES] == [["part-text.parquet"]] * 3
+    assert recalls.recall(lake, scenes.order(2), wait_seconds=0).left == ()
+
+
+def test_what_the_table_cannot_show_is_undone_at_once(delta):
+    old = scenes.publish(delta, "old", 1)
+    with pytest.raises(DefinitionError, match="'x' as long, and the job would publish it as string"):
+        publish_text(delta, "text", 1, hour=1)
+    assert delta_scenes.shown(delta.root) == {DAY: ["part-old.parquet"]}
+    assert all(is_visible(delta, old, table) for table in layout.TABLES)
+    assert load_manifest(delta, layout.workspace(scenes.JOB, DAY, "text")).state == "running"
+
+
+def test_a_run_whose_commit_was_seen_after_it_was_undone_replaces_the_one_before(delta):
+    """An object store may put in place what it did not answer for; else two runs would count as published."""
+    scenes.publish(delta, "old", 1)
+    scenes.stage(delta, "new", 2, hour=1)
+    workspace = layout.workspace(scenes.JOB, DAY, "new")
+    delta.copy(f"{staged(workspace, layout.PREDICTIONS)}/part-new.parquet", f"{PARTITION}/part-new.parquet")
+    partitions._commit(delta, TABLE, DAY, "part-new.parquet", scenes.MIDNIGHT)
+
+    assert scenes.publish(delta, "new", 2, hour=1).replaces == "old"
+
+    assert [one.run_id for one in manifests(delta, scenes.JOB, DAY) if one.is_published] == ["new"]
+    assert load_manifest(delta, layout.workspace(scenes.JOB, DAY, "old")).superseded_by == "new"

@@ -60,6 +60,14 @@ def test_a_column_of_another_type_is_refused_with_both():
         schema.merged(fields(a="int64"), fields(a="string"), table=TABLE)
 
 
+@pytest.mark.parametrize("standing", [{"Score": "int64"}, {}])
+def test_names_that_differ_in_case_alone_are_refused(standing):
+    """The deltalake package opens no such table (seen with 1.6)."""
+    wanted = fields(score="int64") if standing else fields(Score="int64", score="int64")
+    with pytest.raises(DefinitionError, match="column 'Score' as long, and the job would publish it as 'score'"):
+        schema.merged(fields(**standing) if standing else [], wanted, table=TABLE)
+
+
 def test_the_figures_of_a_file(lake):
     """Two row groups; every figure by hand. Instants are rounded away from the rows; of floats and flags there is none."""
     table = pa.table(

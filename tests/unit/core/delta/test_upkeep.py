@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 
+import pyarrow as pa
 import pytest
 
 from tasks.core.delta import log, upkeep
@@ -104,3 +105,24 @@ def test_commits_go_that_are_before_a_checkpoint_of_a_month_ago(lake):
     assert names[-2:] == [f"{20:020d}.checkpoint.parquet", f"{20:020d}.json"]
     log._read_before.clear()
     assert log.read(lake, TABLE).by_label() == {DAY: ["part-last.parquet"]}
+
+
+def test_of_one_window_no_other_is_listed(replaced, monkeypatch):
+    for number in range(2):
+        scenes.publish(replaced, f"n{number}", 1, day="2013-07-02", hour=number)
+    listed, names = [], type(replaced).names
+    monkeypatch.setattr(type(replaced), "names", lambda self, key: listed.append(key) or names(self, key))
+    now = scenes.MIDNIGHT + dt.timedelta(days=30)
+    assert list(upkeep.unread(replaced, TABLE, now=now, label=DAY)) == [part(0), part(1)]
+    assert [key for key in listed if not key.endswith("_delta_log")] == [f"{TABLE}/as_of={DAY}"]
+
+
+def test_a_checkpoint_that_arrow_cannot_write_fails_nothing(lake, monkeypatch):
+    def fail(*_):
+        raise pa.ArrowInvalid("no such value")
+
+    delta_scenes.begin(lake)
+    monkeypatch.setattr(upkeep, "write_checkpoint", fail)
+    for number in range(10):
+        scenes.publish(lake, f"r{number}", 1, hour=number)
+    assert delta_scenes.shown(lake.root) == {DAY: ["part-r9.parquet"]}

@@ -6,9 +6,11 @@ import os
 import pytest
 
 from tasks.core import layout
+from tasks.core.delta import upkeep
 from tasks.core.monitoring import keeping, ledger
 from tasks.core.monitoring.records import Alarm, Monitored
 from tasks.core.pruning import pruning
+from tests import delta_scenes
 from tests import recall_scenes as scenes
 from tests.status_scenes import at, block, publish, run, write_job
 
@@ -154,3 +156,18 @@ def test_blocked_windows_keep_no_page_for_ever_either_but_the_newest_does(lake, 
         lake.write_bytes(layout.window_page("late", day), b"page")
     assert counted(prune(ENDED + dt.timedelta(days=30), reports="5d"), "reports") == (1, {"the last one": 1})
     assert lake.names("reports/late") == ["as_of=2026-03-02.html"]
+
+
+def test_for_each_file_of_a_delta_table_its_own_window_alone_is_looked_at_again(lake, prune, monkeypatch):
+    days = ("2013-07-01", "2013-07-02")
+    delta_scenes.begin(lake)
+    for day in days:
+        for number in range(2):
+            scenes.publish(lake, f"r{number}", 1, day=day, hour=number)
+    asked, unread = [], upkeep.unread
+    monkeypatch.setattr(
+        upkeep, "unread", lambda *of, label, now: asked.append(label) or unread(*of, label=label, now=now)
+    )
+    line = prune(scenes.MIDNIGHT + dt.timedelta(days=30))["delta_files"]
+    # All is listed once for each of the two tables that may be Delta tables.
+    assert (line.count, asked) == (2, [None, None, *days])

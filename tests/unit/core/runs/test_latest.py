@@ -270,6 +270,13 @@ def test_of_interval_windows_it_is_kept_up_to_so_many_rows(lake, monkeypatch):
     assert not lake.exists("latest/late")
 
 
+def test_a_window_of_too_many_rows_is_not_read_to_find_that(lake, monkeypatch):
+    monkeypatch.setattr(latest, "MOST_ROWS", 2)
+    publish(lake, "2024-05-01", "r1", {"a": 1.0, "b": 1.0, "c": 1.0})
+    monkeypatch.setattr(latest, "hash_rows", lambda *_: pytest.fail("it was read"))
+    assert refresh(lake, a_job()).state == "outgrown"
+
+
 def test_of_snapshots_it_is_kept_however_long(lake, monkeypatch):
     monkeypatch.setattr(latest, "MOST_ROWS", 1)
     publish(lake, "2024-05-01", "r1", {"a": 1.0, "b": 1.0})

@@ -1,6 +1,7 @@
 """The lock of a lake in an object store: one at a time, whoever dies, and who has lost it changes nothing any more."""
 
 import json
+import os
 import signal
 import threading
 import time
@@ -8,9 +9,10 @@ import time
 import pytest
 
 from tasks.core.errors import LakeError, WindowBusy
-from tasks.core.storage import Lake, leases
+from tasks.core.storage import Lake, leases, object_store
 from tests.lake_tools import everything_in, run, until
-from tests.object_store_server import LOSE_ANSWER, STATUS, Fault
+from tests.object_store_server import HOLD as HOLD_BACK
+from tests.object_store_server import LOSE_ANSWER, STATUS, Fault, forget_stores
 from tests.unit.core.test_storage_lock import HOLD, LOCK
 
 pytestmark = pytest.mark.extras
@@ -47,6 +49,31 @@ def test_the_lock_of_a_process_that_was_killed_on_this_machine_is_free_at_once(l
     with lake.lock(LOCK, holder="me"):
         assert record(lake)["holder"] == "me"
     assert everything_in(lake) == []
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError, OSError])
+def test_where_proc_hides_a_process_its_lock_is_not_taken_while_it_lives(lake, holder, monkeypatch, error):
+    here, started = os.getpid(), leases._started
+
+    def hidden(process):
+        if process == here:
+            return started(process)
+        raise error
+
+    monkeypatch.setattr(leases, "_started", hidden)
+    assert lake.is_locked(LOCK) is True
+    with pytest.raises(WindowBusy, match="brave-otter"):
+        lake.lock(LOCK, holder="me").__enter__()
+    # Another user's: whether it is there is not said.
+    with monkeypatch.context() as others:
+        others.setattr(os, "kill", refused)
+        assert lake.is_locked(LOCK) is True
+    kill(holder)
+    assert lake.is_locked(LOCK) is (error is not FileNotFoundError)
+
+
+def refused(*_):
+    raise PermissionError
 
 
 def test_that_of_one_killed_elsewhere_is_held_until_it_ends_by_the_store_s_clock(lake, holder, elsewhere, monkeypatch):
@@ -141,6 +168,46 @@ def test_a_publication_that_loses_its_lease_between_two_requests_stops_there(lak
     assert lake.names("table/w") == ["part-old"]
 
 
+@pytest.mark.parametrize("kind", ["COPY", "DELETE"])
+def test_a_change_that_fails_in_passing_is_not_sent_again_once_the_lease_is_lost(lake, proxy, monkeypatch, kind):
+    """A removal that arrives late would take the only copy from whoever holds the lease by then."""
+    lake.write_bytes("staged/part", b"1")
+    sent = []
+    with lake.lock(LOCK, holder="me"):
+        (held,) = leases._held.get()
+
+        def spoil(asked):
+            if asked.kind == kind:
+                held._is_lost = len(sent) == 1
+                sent.append(asked)
+                return Fault(STATUS, 503, "SlowDown")
+            return None
+
+        proxy.spoil = spoil
+        with pytest.raises(LakeError, match="is lost"):
+            lake.rename("staged", "done")
+    # Once more while it was held, and then no more.
+    assert len(sent) == 2
+    assert lake.read_bytes("staged/part") == b"1"
+
+
+def test_a_removal_ends_before_the_lease_of_whoever_was_allowed_it(lake, proxy, monkeypatch):
+    """With one request for new credentials, and the client sends none again."""
+    options = object_store._REMOVAL
+    assert {float(one.removesuffix("s")) for one in options.values()} == {4.0}
+    assert leases._MARGIN_SECONDS > 2 * 4.0
+    monkeypatch.setattr(object_store, "_REMOVAL", dict.fromkeys(options, "200ms"))
+    monkeypatch.setattr(object_store, "_RETRY", object_store._RETRY | {"max_retries": 0})
+    forget_stores()
+    lake.write_bytes("a", b"1")
+    proxy.spoil = lambda one: Fault(HOLD_BACK) if one.kind == "DELETE" else None
+    started = time.monotonic()
+    with pytest.raises(LakeError, match="did not answer in time"):
+        lake.remove("a")
+    assert time.monotonic() - started < 5
+    assert [one.kind for one in proxy.asked].count("DELETE") == 1
+
+
 def slow_in(held, asked, slow):
     """In the proxy's thread, which holds nothing: as whoever holds these leases."""
     leases._held.set(held)
@@ -203,6 +270,17 @@ def test_of_many_that_find_a_lease_over_one_takes_it(lake, holder):
         one.join(60)
     assert most == [1] * 5
     assert len(lake.names("trace")) == 5
+
+
+def test_a_lease_that_changes_hands_as_it_is_looked_at_is_looked_at_again(lake, holder, proxy):
+    gone = []
+    # That of the refused creation, and that of the look.
+    proxy.spoil = lambda one: (
+        Fault(STATUS, 404, "NoSuchKey") if one.kind == "GET" and len(gone) < 2 and not gone.append(one) else None
+    )
+    with pytest.raises(WindowBusy, match="brave-otter"):
+        lake.lock(LOCK, holder="me").__enter__()
+    assert len(gone) == 2
 
 
 def test_a_lock_leaves_nothing_behind_whatever_the_block_does(lake):
