@@ -44,7 +44,7 @@ def _sweep(names: list[str], root: pathlib.Path, mode: str, seed: int, told) -> 
         elif mode == "short":
             # A run of `score` takes some tenths of a second, a command some hundredths.
             costly = name in SCORINGS
-            sweep.short(every=9 if costly else 4, faults=2, lines=0 if costly else 2, in_a_row=1 if costly else 2)
+            sweep.short(every=14 if costly else 6, faults=1, lines=0 if costly else 1, in_a_row=1)
         else:
             sweep.long(every=mode == "every")
         told.put((name, sweep.tally))

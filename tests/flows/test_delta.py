@@ -5,7 +5,6 @@ import json
 import pathlib
 import shutil
 
-import deltalake
 import duckdb
 import pandas as pd
 import polars
@@ -27,6 +26,13 @@ pytestmark = pytest.mark.extras
 
 NEXT = "2024-05-02"
 ROWS = {DAY: 200, NEXT: 100}
+
+
+def DeltaTable(*args, **kwargs):
+    # The package is there where the extras are.
+    import deltalake
+
+    return deltalake.DeltaTable(*args, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -57,14 +63,14 @@ def path(world, table="predictions"):
 
 
 def table(world, name="predictions") -> pd.DataFrame:
-    return deltalake.DeltaTable(path(world, name)).to_pandas().sort_values(["as_of", "sensor"], ignore_index=True)
+    return DeltaTable(path(world, name)).to_pandas().sort_values(["as_of", "sensor"], ignore_index=True)
 
 
 def counts(world, name="predictions"):
     """By reader the rows of each window."""
     with_deltalake = table(world, name).groupby("as_of").size().to_dict()
     with_polars = dict(polars.scan_delta(path(world, name)).group_by("as_of").len().collect().iter_rows())
-    scores = deltalake.DeltaTable(path(world, name)).to_pyarrow_dataset()
+    scores = DeltaTable(path(world, name)).to_pyarrow_dataset()
     with_duckdb = dict(duckdb.sql("select as_of, count(*) from scores group by 1").fetchall())
     assert scores.count_rows() == sum(with_deltalake.values())
     assert with_deltalake == with_polars == with_duckdb
@@ -72,7 +78,7 @@ def counts(world, name="predictions"):
 
 
 def version(world, name="predictions"):
-    return deltalake.DeltaTable(path(world, name)).version()
+    return DeltaTable(path(world, name)).version()
 
 
 def test_the_rows_are_those_of_the_plain_format(world):
@@ -94,7 +100,7 @@ def test_the_rows_are_those_of_the_plain_format(world):
 
 def test_the_file_is_explained_by_its_manifest_and_by_the_commit(world):
     manifest = world.published()
-    log = deltalake.DeltaTable(path(world))
+    log = DeltaTable(path(world))
     (file,) = log.file_uris()
     record = manifest.files["predictions"]
     assert pathlib.Path(file) == world.lake.path(record.key)
@@ -136,7 +142,7 @@ def test_a_window_is_replaced_by_one_commit_and_earlier_versions_are_still_read(
     world.write_rows(readings(150))
     assert world.score(rescore="a new feed").name == "Published"
     assert (version(world), counts(world)) == (before + 1, {DAY: 150})
-    earlier = deltalake.DeltaTable(path(world), version=before).to_pandas().sort_values("sensor", ignore_index=True)
+    earlier = DeltaTable(path(world), version=before).to_pandas().sort_values("sensor", ignore_index=True)
     pd.testing.assert_frame_equal(earlier, old)
     # The table of the latest rows, and everybody who asks, has followed.
     assert len(pd.read_parquet(world.folder / "lake/latest/readings")) == 150
@@ -236,12 +242,12 @@ def test_what_is_damaged_is_found_and_mended_under_a_name_of_its_own(world):
     assert audit("readings", return_state=True).is_completed()
     its_own = ["run_id", "scored_at"]
     pd.testing.assert_frame_equal(table(world).drop(columns=its_own), old.drop(columns=its_own))
-    earlier = deltalake.DeltaTable(path(world), version=version(world) - 1).to_pandas()
+    earlier = DeltaTable(path(world), version=version(world) - 1).to_pandas()
     pd.testing.assert_frame_equal(earlier.sort_values("sensor", ignore_index=True), old)
 
 
 def test_a_file_that_was_removed_by_hand_is_found(world):
-    (file,) = deltalake.DeltaTable(path(world)).file_uris()
+    (file,) = DeltaTable(path(world)).file_uris()
     pathlib.Path(file).unlink()
     state = audit("readings", return_state=True)
     assert not state.is_completed()
@@ -265,14 +271,14 @@ def test_prune_takes_replaced_files_a_week_later(world):
 
 def test_the_package_agrees_with_the_log_and_may_write_to_it(world):
     """What another program has committed is read, and taken for what it is: a window that shows a file of theirs."""
-    deltalake.DeltaTable(path(world)).create_checkpoint()
+    DeltaTable(path(world)).create_checkpoint()
     assert world.score(NEXT).name == "Published"
     assert counts(world) == ROWS
-    unread = deltalake.DeltaTable(path(world)).vacuum(
+    unread = DeltaTable(path(world)).vacuum(
         retention_hours=0, enforce_retention_duration=False, dry_run=True, full=True
     )
     assert unread == []
-    deltalake.DeltaTable(path(world)).delete(f"as_of = '{NEXT}'")
+    DeltaTable(path(world)).delete(f"as_of = '{NEXT}'")
     assert world.score(NEXT, rescore="they took it away").name == "Published"
     assert counts(world) == ROWS
 

@@ -83,7 +83,7 @@ def directly(python, scikit_learn, name, rows, folder):
         ("1.7.2", "logistic"),
         pytest.param("1.4.2", "adaboost", marks=pytest.mark.slow),
         pytest.param("1.4.2", "boosting", marks=pytest.mark.slow),
-        ("1.4.2", "logistic"),
+        pytest.param("1.4.2", "logistic", marks=pytest.mark.slow),
     ],
 )
 def test_a_bound_version_scores_as_its_own_environment_does(

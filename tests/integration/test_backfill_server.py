@@ -203,6 +203,7 @@ def test_two_at_once_over_overlapping_ranges_score_nothing_twice_and_none_fails(
     assert sorted(_window(one) for one in runs) == DAYS[:6]
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_died_as_it_took_it_is_begun_by_the_next(world, api):
     """Left for ever in `Submitting`, it would be a window that nobody scores."""
     _forget(world, DAYS[0])

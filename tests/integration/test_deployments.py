@@ -114,6 +114,7 @@ def build():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.extras
 def test_a_project_s_own_code_is_found_by_a_worker_and_what_hides_another_is_refused(deployed, run):
     (deployed.folder / "worked.py").write_text(OWN)

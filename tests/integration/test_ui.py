@@ -207,6 +207,7 @@ def is_scored_right(files):
     return np.array_equal(rows_of(files)["probability"], numbers / (1 + numbers))
 
 
+@pytest.mark.slow
 def test_retry_goes_on_from_what_is_complete(ui, world, tell):
     """Three of four batches are scored when a child dies in the fourth."""
     tell("die 150")

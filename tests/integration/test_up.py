@@ -102,6 +102,7 @@ def test_the_next_tick_finds_the_window_published_and_ends_at_once(up, world):
     assert run["total_run_time"] < 15
 
 
+@pytest.mark.slow
 def test_kill_9_of_the_worker_alone_costs_nothing(up, world):
     run = until_it_waits(up, world, DAYS[2])
     assert up.kill("worker start") == 1
