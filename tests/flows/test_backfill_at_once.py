@@ -60,6 +60,7 @@ def outcomes(state):
     return [one.outcome for one in getattr(summary, "summary", summary).windows]
 
 
+@pytest.mark.slow
 def test_three_at_once_write_what_one_after_the_other_does(days, made_days, tmp_path, monkeypatch):
     state = filled(3)
     assert (state.name, outcomes(state)) == ("Completed", ["done"] * 4), state.message

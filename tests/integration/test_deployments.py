@@ -65,6 +65,7 @@ def run(prefect_server, deployed):
         yield trigger
 
 
+@pytest.mark.slow
 @pytest.mark.extras
 def test_a_model_s_life_by_deployments_alone(deployed, run):
     trained = run("train/readings")

@@ -40,6 +40,7 @@ def scorer(tmp_path):
         folder.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_who_may_not_write_models_scores_all_the_same_and_recalls_nothing(scorer):
     world, run = scorer
     assert os.getuid() or shutil.which("setpriv")
