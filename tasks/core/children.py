@@ -97,7 +97,7 @@ class Child:
         return self._process.pid or 0
 
     def is_alive(self) -> bool:
-        return not self._ended_within(0)
+        return not connection.wait([self._handle], 0)
 
     def ask(self, timeout_seconds: float, function: Callable[..., Any], args: Any, kwargs: Any) -> Answer:
         """What the function gave there. Gone, Died, Stopped, Overran or NotHandedOver; after each it is to be killed."""
@@ -107,7 +107,7 @@ class Child:
         except OSError as error:
             # One that has just begun and is gone would be replaced by another that is.
             raise self._ended(Gone() if self._has_answered else Died(self._exit_code())) from error
-        if not self._wait([self._ours, self._handle], timeout_seconds):
+        if not connection.wait([self._ours, self._handle], timeout_seconds):
             raise Overran
         try:
             # Processes of its own may hold the pipe when it is gone: what is not there will never come.
@@ -127,12 +127,6 @@ class Child:
         self.is_stopped = True
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._handle, signal.SIGKILL)
-
-    def _wait(self, objects: list[Any], seconds: float | None) -> list[Any]:
-        return list(connection.wait(objects, seconds))
-
-    def _ended_within(self, seconds: float) -> bool:
-        return bool(self._wait([self._handle], seconds))
 
     def _exit_code(self) -> int | None:
         """The server tells it as soon as it knows; without a server nobody does."""

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import distributed
-from joblib.externals.loky import cpu_count
+from joblib import cpu_count
 from prefect.tasks import Task
 from prefect_dask import DaskTaskRunner
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from joblib.externals.loky import cpu_count
+from joblib import cpu_count
 
 from tasks.core.settings import prepare_ray
 
